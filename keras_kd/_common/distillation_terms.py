@@ -1,0 +1,152 @@
+"""Distillation losses on the outputs and features of one forward pass of each model."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_kd._common.inputs import input_spec, trace
+from keras_kd._common.outputs import as_float32
+from keras_kd._common.taps import find_layer, output_of, record_outputs
+from keras_kd._common.weights import combined_mask, make_term, mean_over_positions
+
+
+class Forward(NamedTuple):
+    """What one forward pass of a side gave."""
+
+    outputs: Any  # structure of logits, float32 at least
+    features: dict  # id(layer) -> output of a tapped layer
+
+
+class DistillationTerms:
+    """Evaluates each loss on what it compares: predictive logits or tapped layers."""
+
+    def __init__(self, losses, names, members, student):
+        self.losses = losses
+        self.names = names
+        self._student = student
+        self._teacher_taps = [
+            _find_in_members(members, loss.teacher_layer_name) for loss in losses
+        ]
+        self._student_taps = [
+            loss.student_layer_name
+            and (student, find_layer(student, loss.student_layer_name, "student"))
+            for loss in losses
+        ]
+
+    @property
+    def teacher_layers(self):
+        return [tap[1] for tap in self._teacher_taps if tap]
+
+    @property
+    def student_layers(self):
+        return [tap[1] for tap in self._student_taps if tap]
+
+    @property
+    def trainable_layers(self):
+        """Projectors made so far."""
+        return [layer for loss in self.losses for layer in loss.trainable_layers]
+
+    def build(self):
+        """Make the projectors from the specifications of built models.
+
+        Gives False where a model does not say what inputs it takes; then the first
+        batch tells.
+        """
+        for loss, teacher, student in self._taps():
+            if teacher or student:
+                shapes = [_tap_shape(tap) for tap in (teacher, student)]
+                if any(shape == "unknown" for shape in shapes):
+                    return False
+                if None not in shapes:
+                    loss.build(*shapes)
+        return True
+
+    def __call__(self, teacher, student, sample_weight, coefficients):
+        """`{loss name: Term}` from the `Forward` of both sides."""
+        terms = {}
+        rows = zip(self._taps(), self.names, coefficients, strict=True)
+        for (loss, teacher_tap, student_tap), name, coefficient in rows:
+            sides = [
+                forward.outputs if tap is None else _feature(forward, tap, path)
+                for forward, tap, path in (
+                    (teacher, teacher_tap, loss.teacher_layer_name),
+                    (student, student_tap, loss.student_layer_name),
+                )
+            ]
+            values, mask = _values(loss, *sides)
+            if sample_weight is not None and getattr(loss, "is_scalar", False):
+                raise ValueError(
+                    f"Loss {name!r} gives one scalar a batch, so sample weights cannot "
+                    "reach it. Return one value an example, shape (batch,), from its "
+                    "`compute_loss`."
+                )
+            terms[name] = make_term(values, coefficient, sample_weight, mask)
+        return terms
+
+    def _taps(self):
+        rows = zip(self.losses, self._teacher_taps, self._student_taps, strict=True)
+        return list(rows)
+
+
+def _values(loss, teacher, student):
+    """Values of a loss and the mask that goes with them."""
+    if getattr(loss, "takes_structures", False):
+        return ops.cast(loss.call(teacher, student), "float32"), None
+    if not keras.tree.is_nested(student):
+        teacher = keras.tree.flatten(teacher)[0]
+        values = _call(loss, teacher, student)
+        return values, combined_mask(teacher, student)
+    # Several outputs: their values are summed, example by example.
+    keras.tree.assert_same_structure(teacher, student)
+    pairs = zip(keras.tree.flatten(teacher), keras.tree.flatten(student), strict=True)
+    return sum(mean_over_positions(_call(loss, t, s)) for t, s in pairs), None
+
+
+def _call(loss, teacher, student):
+    if not getattr(loss, "built_for", None) == (teacher.shape[-1], student.shape[-1]):
+        loss.build(tuple(teacher.shape), tuple(student.shape))
+    return ops.cast(loss.call(teacher, student), "float32")
+
+
+def _feature(forward, tap, path):
+    return as_float32(output_of(forward.features, tap[1], path))
+
+
+def _find_in_members(members, path):
+    """`(member, layer)` of a path; with several members the first part names one."""
+    if not path:
+        return None
+    if not members:
+        raise ValueError(
+            f"Layer {path!r} of the teacher cannot be compared: `teacher=None` brings "
+            "stored logits, which have no features. Pass the teacher itself."
+        )
+    if len(members) == 1:
+        return members[0], find_layer(members[0], path, "teacher")
+    head, _, rest = path.partition(".")
+    named = [m for i, m in enumerate(members) if head in (str(i), m.name)]
+    if len(named) != 1 or not rest:
+        raise ValueError(
+            f"The teacher has {len(members)} members: say which one's layer is meant, "
+            f"as '0.{path}' or 'NAME.{path}', with NAME one of "
+            f"{[m.name for m in members]}. Received: {path!r}."
+        )
+    return named[0], find_layer(named[0], rest, "teacher")
+
+
+def _tap_shape(tap):
+    """Static shape of a tapped layer; None for a model's output, or 'unknown'."""
+    if tap is None:
+        return None
+    model, layer = tap
+    spec = input_spec(model) if model.built else None
+    if spec is None:
+        return "unknown"
+
+    def tapped(inputs):
+        with record_outputs([layer]) as record:
+            model(inputs, training=False)
+        return output_of(record, layer, layer.name)
+
+    return tuple(trace(tapped, spec).shape)

@@ -1,0 +1,151 @@
+"""Checks of the Distiller's arguments and of the batches that reach it."""
+
+import keras
+
+from keras_kd._common.checks import check_number
+from keras_kd._common.output_kind import output_kind
+
+
+def check_student(student, members):
+    if not isinstance(student, keras.Model):
+        raise TypeError(
+            "`student` must be a keras.Model. Received: "
+            f"{student!r} of type {type(student).__name__}."
+        )
+    if any(member is student for member in members):
+        raise ValueError(
+            f"Teacher and student are the same model, {student.name!r}: it would chase "
+            "itself. For self-distillation pass a copy as the teacher: "
+            "`keras.models.clone_model(student)` with `set_weights`."
+        )
+    if output_kind(student) == "probabilities":
+        raise ValueError(
+            f"Student {student.name!r} ends in probabilities (a softmax or sigmoid), "
+            "but distillation compares logits. Build it without its last activation; "
+            "apply `keras.ops.softmax` to its predictions where you need probabilities."
+        )
+
+
+def check_class_counts(members, student):
+    """Compare static output shapes where both models have them."""
+    ours = getattr(student, "outputs", None) or []
+    for member in members:
+        theirs = getattr(member, "outputs", None) or []
+        if not ours or not theirs:
+            continue
+        classes = [[t.shape[-1] for t in side] for side in (theirs, ours)]
+        if classes[0] != classes[1]:
+            raise ValueError(
+                "Teacher and student must have the same outputs and classes. Received: "
+                f"teacher {member.name!r} with {classes[0]} classes, student "
+                f"{student.name!r} with {classes[1]}. Give the student's last layer as "
+                "many units as the teacher's."
+            )
+
+
+def check_losses(losses):
+    if losses is None:
+        raise ValueError(
+            "`distillation_losses` is None. Pass a loss or a list of them, e.g. "
+            "keras_kd.losses.KnowledgeDistillation(temperature=4.0)."
+        )
+    losses = list(losses) if isinstance(losses, (list, tuple)) else [losses]
+    if not losses:
+        raise ValueError(
+            "`distillation_losses` is empty. Pass at least one loss, e.g. "
+            "keras_kd.losses.KnowledgeDistillation(temperature=4.0)."
+        )
+    return losses
+
+
+def check_loss_weights(weights, num_losses):
+    if weights is None:
+        return [1.0] * num_losses
+    if not isinstance(weights, (list, tuple)):
+        weights = [weights]
+    if len(weights) != num_losses:
+        raise ValueError(
+            "`distillation_loss_weights` must hold one number for each of the "
+            f"{num_losses} distillation losses. Received: {list(weights)!r}."
+        )
+    return [check_number("distillation_loss_weights", w, at_least=0) for w in weights]
+
+
+def check_student_loss_weight(weight):
+    return check_number(
+        "student_loss_weight",
+        weight,
+        at_least=0,
+        at_most=1,
+        fix="loss = w * label loss + (1 - w) * distillation loss.",
+    )
+
+
+def unique_names(losses):
+    """Names for the logs; a repeated one gets a number."""
+    names = []
+    for loss in losses:
+        name, i = loss.name, 2
+        while name in names:
+            name, i = f"{loss.name}_{i}", i + 1
+        names.append(name)
+    return names
+
+
+def check_compile(loss, metrics, student_loss_weight):
+    if loss is None and student_loss_weight > 0:
+        raise ValueError(
+            f"`student_loss_weight` is {student_loss_weight:g}, but `compile` got no "
+            "`loss` for the labels. Pass e.g. "
+            "`loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, or "
+            "build the Distiller with `student_loss_weight=0` to use no labels."
+        )
+    for metric in metrics or []:
+        if not isinstance(metric, keras.metrics.Metric):
+            raise TypeError(
+                "`fidelity_metrics` must hold metric objects that are updated with "
+                "(teacher, student), e.g. keras_kd.metrics.Agreement(k=5). Received: "
+                f"{metric!r} of type {type(metric).__name__}."
+            )
+
+
+def check_trainable(student, weights):
+    if not weights:
+        raise ValueError(
+            f"Student {student.name!r} has no trainable weights. Set "
+            "`student.trainable = True` and compile again."
+        )
+
+
+def check_batch(batch, has_teacher, needs_labels, needs_features):
+    """Trace-time checks of what a batch brings."""
+    if batch.teacher_logits is not None and needs_features:
+        raise ValueError(
+            "A loss compares a layer of the teacher, but batches bring stored teacher "
+            "logits, with which the teacher is not called. Leave `teacher_logits` out "
+            "of the batches, or drop the feature loss."
+        )
+    if batch.teacher_logits is None and not has_teacher:
+        raise ValueError(
+            "The Distiller has `teacher=None`, but the batch brings no stored teacher "
+            "logits. Let the dataset give `(x, {'labels': y, 'teacher_logits': z})`, "
+            "or pass the teacher to the Distiller."
+        )
+    if batch.labels is None and needs_labels:
+        raise ValueError(
+            "`compile` got a label loss or label metrics, but the batch brings no "
+            "labels. Let the dataset give `(x, y)` (label single examples "
+            "keras_kd.UNLABELED where some are missing), or compile without `loss` and "
+            "`metrics` and with `student_loss_weight=0`."
+        )
+
+
+def one_weight_an_example(sample_weight):
+    """The sample weights that all distillation losses share."""
+    leaves = keras.tree.flatten(sample_weight)
+    if len(leaves) > 1:
+        raise ValueError(
+            "Distillation losses weight examples, not outputs: give one "
+            f"`sample_weight` of shape (batch,). Received {len(leaves)} of them."
+        )
+    return leaves[0] if leaves else None

@@ -1,0 +1,73 @@
+"""What a model takes: its part of a batch, and the specification of its inputs."""
+
+import keras
+import tensorflow as tf
+
+
+def symbolic_inputs(model):
+    """The structure of symbolic inputs of a functional or Sequential model, or None."""
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return None
+    return inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def inputs_for(model, x):
+    """The part of `x` that `model` takes: a dict is narrowed to the model's own names.
+
+    So a teacher with three inputs and a student with two train on one batch.
+    """
+    structure = symbolic_inputs(model)
+    if not isinstance(x, dict) or structure is None:
+        return x
+    names = (
+        list(structure)
+        if isinstance(structure, dict)
+        else [t.name for t in keras.tree.flatten(structure)]
+    )
+    missing = [name for name in names if name not in x]
+    if missing:
+        raise ValueError(
+            f"Model {model.name!r} takes the inputs {names}, but the batch has "
+            f"{sorted(x)}: {missing} missing. Add them to the dict that the dataset "
+            "gives, or rename the model's `keras.Input`s."
+        )
+    if isinstance(structure, dict):
+        return {name: x[name] for name in names}
+    return x[names[0]] if len(names) == 1 else [x[name] for name in names]
+
+
+def check_not_raw_text(model, x):
+    """Raise when strings reach a model whose preprocessor `fit` would have run."""
+    strings = any(
+        getattr(leaf, "dtype", None) == tf.string for leaf in keras.tree.flatten(x)
+    )
+    if strings and getattr(model, "preprocessor", None) is not None:
+        raise ValueError(
+            f"Strings reached model {model.name!r}, whose attached `preprocessor` is "
+            "not applied inside a distiller (teacher and student must see the same "
+            "tokens). Preprocess in the pipeline: "
+            "`ds.map(lambda x, y: (model.preprocessor(x), y))`."
+        )
+
+
+def input_spec(model):
+    """Structure of `tf.TensorSpec` that the model was built for, None if unknown."""
+    symbolic = symbolic_inputs(model)
+    if symbolic is not None:
+        return keras.tree.map_structure(
+            lambda t: tf.TensorSpec(t.shape, t.dtype), symbolic
+        )
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if shape is None:
+        return None
+    # A subclassed model records shapes, not dtypes: floats are Keras's own guess too.
+    return keras.tree.map_shape_structure(
+        lambda s: tf.TensorSpec(s, keras.config.floatx()), shape
+    )
+
+
+def trace(function, spec):
+    """Static outputs of `function` on a specification; no variable is touched."""
+    with keras.StatelessScope(initialize_variables=False):
+        return tf.function(function).get_concrete_function(spec).structured_outputs

@@ -1,0 +1,59 @@
+"""The base of all distillation losses."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
+    """Base class: a loss of the teacher's and the student's outputs.
+
+    A subclass implements `call(teacher_outputs, student_outputs)` and gives one value
+    an example, shape `(batch,)`, or a position, `(batch, ...)`. Reduction, sample
+    weights, masks and replicas are then the same for every loss. Use an instance in
+    `keras_kd.Distiller`, in `keras.distillation.Distiller`, or as a plain Keras loss:
+    `loss(teacher_outputs, student_outputs, sample_weight)`.
+
+    Args:
+        name: Name under which it is logged.
+        reduction: As in `keras.losses.Loss`; `keras_kd.Distiller` reduces by itself,
+            over the global batch. Defaults to `"sum_over_batch_size"`.
+        dtype: Of the computation. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> class LogitGap(keras_kd.losses.DistillationLoss):
+    ...     def call(self, teacher_logits, student_logits):
+    ...         gap = keras.ops.abs(teacher_logits - student_logits)
+    ...         return keras.ops.mean(gap, axis=-1)
+    >>> loss = LogitGap(name="logit_gap")
+    >>> float(loss(np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])))
+    1.5
+    """
+
+    teacher_layer_name = None  # None: the model's output
+    student_layer_name = None
+
+    def call(self, teacher_outputs, student_outputs):
+        """Values per example (or position). Teacher first: the gap is directed."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement "
+            "`call(teacher_outputs, student_outputs)` and return one value an example."
+        )
+
+    def build(self, teacher_shape, student_shape):
+        """Create what is trained with the student (a projector), given both shapes."""
+
+    @property
+    def trainable_layers(self):
+        """Layers of the loss that train with the student; in no saved student."""
+        return []
+
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        """Scalar for `keras.distillation.Distiller`: summed over the outputs."""
+        del kwargs
+        pairs = zip(
+            keras.tree.flatten(teacher_outputs),
+            keras.tree.flatten(student_outputs),
+            strict=True,
+        )
+        return sum(self(teacher, student) for teacher, student in pairs)

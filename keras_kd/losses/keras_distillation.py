@@ -1,0 +1,109 @@
+"""Losses of `keras.distillation`, taken apart so that weights and replicas count.
+
+Keras reduces these to one scalar a batch, by a rule that depends on the type of the
+inner loss. Here the same inner losses give one value an example.
+"""
+
+import keras
+from keras import ops
+
+from keras_kd._common.weights import mean_over_positions
+from keras_kd.losses.distillation_loss import DistillationLoss
+
+
+def as_distillation_loss(loss):
+    """Any accepted loss object as a `keras_kd.losses.DistillationLoss`."""
+    if isinstance(loss, DistillationLoss):
+        return loss
+    if isinstance(loss, keras.distillation.LogitsDistillation):
+        return _KerasLogits(loss)
+    if isinstance(loss, keras.distillation.FeatureDistillation):
+        return _KerasFeatures(loss)
+    if isinstance(loss, keras.distillation.DistillationLoss):
+        return ScalarDistillation(loss)
+    raise TypeError(
+        "`distillation_losses` must hold keras_kd.losses.DistillationLoss objects, "
+        "e.g. keras_kd.losses.KnowledgeDistillation(temperature=4.0) (objects of "
+        f"keras.distillation are accepted too). Received: {loss!r} of type "
+        f"{type(loss).__name__}."
+    )
+
+
+class _KerasLoss(DistillationLoss):
+    """Takes whole output structures, as the wrapped object does."""
+
+    takes_structures = True
+
+    def __init__(self, wrapped):
+        super().__init__(name=_snake_case(type(wrapped).__name__))
+        self.wrapped = wrapped
+        self.teacher_layer_name = getattr(wrapped, "teacher_layer_name", None)
+        self.student_layer_name = getattr(wrapped, "student_layer_name", None)
+
+    def get_config(self):
+        raise NotImplementedError("The wrapped object is what a config holds.")
+
+
+class _KerasLogits(_KerasLoss):
+    def call(self, teacher_outputs, student_outputs):
+        self.wrapped.validate_outputs(teacher_outputs, student_outputs)
+        temperature = self.wrapped.temperature
+
+        def one_output(loss, teacher, student):
+            if loss is None:
+                return None
+            teacher, student = teacher / temperature, student / temperature
+            if isinstance(loss, keras.losses.KLDivergence):
+                teacher, student = ops.softmax(teacher), ops.softmax(student)
+                return temperature**2 * _values(loss, teacher, student)
+            return _values(loss, teacher, student)
+
+        return _sum_of_outputs(
+            one_output, self.wrapped.loss, teacher_outputs, student_outputs
+        )
+
+
+class _KerasFeatures(_KerasLoss):
+    def call(self, teacher_outputs, student_outputs):
+        self.wrapped.validate_outputs(teacher_outputs, student_outputs)
+
+        def one_output(loss, teacher, student):
+            return None if loss is None else _values(loss, teacher, student)
+
+        return _sum_of_outputs(
+            one_output, self.wrapped.loss, teacher_outputs, student_outputs
+        )
+
+
+class ScalarDistillation(_KerasLoss):
+    """A loss of the user's own, written for `keras.distillation`.
+
+    One value an example is weighted as any other; a scalar is the mean of its batch.
+    """
+
+    def call(self, teacher_outputs, student_outputs):
+        self.wrapped.validate_outputs(teacher_outputs, student_outputs)
+        value = ops.convert_to_tensor(
+            self.wrapped.compute_loss(teacher_outputs, student_outputs)
+        )
+        self.is_scalar = len(value.shape) == 0
+        first = keras.tree.flatten(student_outputs)[0]
+        return (
+            ops.broadcast_to(value, ops.shape(first)[:1]) if self.is_scalar else value
+        )
+
+
+def _values(loss, teacher, student):
+    """Values per example of a Keras loss object or function."""
+    function = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    return mean_over_positions(function(teacher, student))
+
+
+def _sum_of_outputs(one_output, losses, teacher_outputs, student_outputs):
+    sides = [keras.tree.flatten(side) for side in (teacher_outputs, student_outputs)]
+    values = map(one_output, keras.tree.flatten(losses), *sides)
+    return sum(value for value in values if value is not None)
+
+
+def _snake_case(name):
+    return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")

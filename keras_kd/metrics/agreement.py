@@ -1,0 +1,85 @@
+"""Does the student say what the teacher says?"""
+
+import keras
+from keras import ops
+
+from keras_kd._common.checks import check_same_classes, check_whole_number
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.streaming import StreamingMean
+
+
+def agreement(teacher, student, k=1, *, sample_weight=None):
+    """Share of examples on which the student's top k holds the teacher's prediction.
+
+    With k = 1 both predict the same class. Higher is closer.
+
+    Args:
+        teacher: Logits or probabilities, `(n, ..., classes)`.
+        student: Same shape.
+        k: How many of the student's classes may hold the teacher's. Defaults to 1.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Scalar in [0, 1]; NaN for an empty set. Of tied classes, the first one wins.
+
+    Example:
+
+    >>> t, s = np.array([[3.0, 1, 0], [0, 2, 1]]), np.array([[2.0, 0, 1], [1, 0, 2]])
+    >>> float(keras_kd.metrics.agreement(t, s))
+    0.5
+
+    Reference: Stanton et al. 2021, equation 3.
+    """
+    metric = Agreement(k=k)
+    metric.update_state(teacher, student, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class Agreement(StreamingMean):
+    """Streaming `agreement`: exact on any batching. Higher is closer.
+
+    Args:
+        k: How many of the student's classes may hold the teacher's. Defaults to 1.
+        name: Defaults to `"agreement"` (`"agreement_top5"` for k = 5).
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.Agreement()
+    >>> metric.update_state(np.array([[3.0, 1, 0]]), np.array([[2.0, 0, 1]]))
+    >>> metric.update_state(np.array([[0.0, 2, 1]]), np.array([[1.0, 0, 2]]))
+    >>> float(metric.result())
+    0.5
+
+    Reference: Stanton et al. 2021, equation 3.
+    """
+
+    _direction = "up"
+
+    def __init__(self, k=1, name=None, dtype=None):
+        self.k = check_whole_number("k", k, at_least=1)
+        default = "agreement" if k == 1 else f"agreement_top{k}"
+        super().__init__(name or default, dtype)
+
+    def update_state(self, teacher, student, sample_weight=None):
+        """Take in a batch of `(batch, ..., classes)`, teacher first."""
+        self.add(_agrees(teacher, student, self.k), sample_weight)
+
+    def get_config(self):
+        return {**super().get_config(), "k": self.k}
+
+
+def _agrees(teacher, student, k):
+    teacher, student = at_least_float32(teacher, student)
+    check_same_classes(teacher, student)
+    predicted = ops.argmax(teacher, axis=-1)
+    if k == 1:
+        return ops.cast(ops.equal(predicted, ops.argmax(student, axis=-1)), "float32")
+    # Rank of the teacher's class for the student; ties count as argmax counts them.
+    score = ops.take_along_axis(student, predicted[..., None], axis=-1)
+    classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
+    earlier = classes < predicted[..., None]
+    ahead = ops.logical_or(student > score, ops.logical_and(student == score, earlier))
+    rank = ops.sum(ops.cast(ahead, "int32"), axis=-1)
+    return ops.cast(rank < k, "float32")
