@@ -9,6 +9,7 @@ from keras import ops
 from keras_kd._common import distiller_checks as checks
 from keras_kd._common.batch import split_targets, unpack_batch
 from keras_kd._common.distillation_terms import DistillationTerms, Forward
+from keras_kd._common.distribution import BuildBeforeReplicas
 from keras_kd._common.hyperparameter import Hyperparameter
 from keras_kd._common.inputs import check_not_raw_text, inputs_for
 from keras_kd._common.jit_choice import JitChoice
@@ -26,7 +27,7 @@ from keras_kd.teacher_ensemble import TeacherEnsemble
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(JitChoice, keras.Model):
+class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
     """Trains a student on labels and on what frozen teachers say of the same inputs.
 
     A step minimises, over the examples of the global batch,
@@ -109,6 +110,7 @@ class Distiller(JitChoice, keras.Model):
             terms=DistillationTerms(
                 losses, checks.unique_names(losses), members, student
             ),
+            has_projectors=False,
         )
         if student.built:
             self._build_projectors()
@@ -142,7 +144,8 @@ class Distiller(JitChoice, keras.Model):
 
     def build(self, input_shape=None):
         """Build the student and, where losses need them, the projectors."""
-        if not self.student.built:
+        builds_itself = type(self.student).build is not keras.Model.build
+        if not self.student.built and builds_itself:
             self.student.build(input_shape)
         self._build_projectors()
         self.built = True
@@ -306,21 +309,12 @@ class Distiller(JitChoice, keras.Model):
     def _loss(self, batch, teacher, student):
         """This replica's share of the objective; takes note of it in the trackers."""
         outputs = named_outputs(self.student, student.outputs)
-        if self._held.step_metrics is None:
-            self._make_step_metrics(outputs)
+        terms = self._distillation_terms(batch, teacher, student)
         label_terms = {}
         if self._held.label_loss:
             label_terms = self._held.label_loss.terms(
                 batch.labels, outputs, batch.sample_weight
             )
-        terms = self._held.terms(
-            teacher,
-            student,
-            checks.one_weight_an_example(batch.sample_weight),
-            [weight.tensor for weight in self._held.loss_weights],
-        )
-        if len(self._projectors) < len(self._held.terms.trainable_layers):
-            self._projectors = self._held.terms.trainable_layers
         num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
         loss, all_examples = local_objective(
             label_terms.values(),
@@ -333,6 +327,29 @@ class Distiller(JitChoice, keras.Model):
             loss, num_examples, all_examples, label_terms, terms
         )
         return loss
+
+    def _distillation_terms(self, batch, teacher, student):
+        """Terms of the losses; trackers and projectors come with the first ones."""
+        if self._held.step_metrics is None:
+            self._make_step_metrics(named_outputs(self.student, student.outputs))
+        terms = self._held.terms(
+            teacher,
+            student,
+            checks.one_weight_an_example(batch.sample_weight),
+            [weight.tensor for weight in self._held.loss_weights],
+        )
+        if len(self._projectors) < len(self._held.terms.trainable_layers):
+            self._projectors = self._held.terms.trainable_layers
+        return terms
+
+    def _has_all_variables(self):
+        return self._held.step_metrics is not None and self._held.has_projectors
+
+    def _make_variables(self, data):
+        batch = unpack_batch(data)
+        teacher = self._teacher_forward(batch)
+        student = self._student_forward(batch, training=False)
+        self._distillation_terms(batch, teacher, student)
 
     def _fidelity_logs(self, batch, teacher, student):
         """Metrics of outputs that are there already; no model is called."""
@@ -358,7 +375,7 @@ class Distiller(JitChoice, keras.Model):
             )
 
     def _build_projectors(self):
-        self._held.terms.build()
+        self._held.has_projectors = self._held.terms.build()
         self._projectors = self._held.terms.trainable_layers
 
     def _lock_state(self):

@@ -59,12 +59,11 @@ class FidelityResult:
 
     Example:
 
-    >>> side = dict(accuracy=0.9, nll=0.3, ece=0.02)
-    >>> student = Fidelity(**side, agreement=0.95, agreement_top5=None, kl=0.1,
-    ...     agreement_lower_bound=0.8, agreement_upper_bound=1.0)
-    >>> result = keras_kd.FidelityResult(100, Generalization(**side), student, None)
-    >>> result.as_dict()["student_agreement"]
-    0.95
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> x = np.random.rand(8, 4).astype("float32")
+    >>> result = keras_kd.evaluate_fidelity(model, model, (x,), verbose=0)
+    >>> result.student.agreement, result.as_dict()["student_kl"]
+    (1.0, 0.0)
     """
 
     num_examples: int
@@ -179,7 +178,7 @@ class FidelityPass:
             }
             self._fidelity = {side: _fidelity_metrics() for side in self._students}
             self._size = StreamingMean("size")
-        self._step = tf.function(self._distributed_step, reduce_retracing=True)
+        self._step = None
         self._num_classes = None
         self._has_labels = None
 
@@ -191,6 +190,7 @@ class FidelityPass:
         progress = keras.utils.Progbar(steps, verbose=1 if verbose else 0)
         if self._strategy.num_replicas_in_sync > 1:
             dataset = self._strategy.experimental_distribute_dataset(dataset)
+        self._step = self._step or self._compiled_step(dataset)
         done = 0
         for batch in batches(dataset):
             self._step(batch)
@@ -211,8 +211,16 @@ class FidelityPass:
         """Reliability bins of a side after a run; see `ExpectedCalibrationError`."""
         return [np.asarray(b) for b in self._generalization[side]["ece"].bins()]
 
-    def _distributed_step(self, batch):
-        self._strategy.run(self._compare, args=(batch,))
+    def _compiled_step(self, dataset):
+        """One trace for all batches, the smaller last one too, where shapes are told."""
+
+        def step(batch):
+            self._strategy.run(self._compare, args=(batch,))
+
+        spec = getattr(dataset, "element_spec", None)
+        if spec is None:
+            return tf.function(step, reduce_retracing=True, autograph=False)
+        return tf.function(step, input_signature=[spec], autograph=False)
 
     def _compare(self, data):
         batch = unpack_batch(data)

@@ -12,6 +12,7 @@ from keras_kd._common.inputs import check_not_raw_text, inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.saving import architecture
+from keras_kd._common.unchanged import unchanged
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -188,9 +189,9 @@ class Members(collections.abc.Sequence):
 
 
 def _call_frozen(model, inputs):
-    """Inference in a scope where a write to a Keras variable reaches no variable."""
+    """Inference that changes nothing of the model."""
     inputs = inputs_for(model, inputs)
-    with keras.StatelessScope(initialize_variables=False):
+    with unchanged(model):
         outputs = model(inputs, training=False)
     return keras.tree.map_structure(_stop_gradient, outputs)
 

@@ -149,4 +149,4 @@ def _tap_shape(tap):
             model(inputs, training=False)
         return output_of(record, layer, layer.name)
 
-    return tuple(trace(tapped, spec).shape)
+    return tuple(trace(model, tapped, spec).shape)

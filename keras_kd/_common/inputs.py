@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_kd._common.unchanged import unchanged
+
 
 def symbolic_inputs(model):
     """The structure of symbolic inputs of a functional or Sequential model, or None."""
@@ -67,7 +69,8 @@ def input_spec(model):
     )
 
 
-def trace(function, spec):
-    """Static outputs of `function` on a specification; no variable is touched."""
-    with keras.StatelessScope(initialize_variables=False):
-        return tf.function(function).get_concrete_function(spec).structured_outputs
+def trace(model, function, spec):
+    """Static outputs of a function that calls `model`, on a specification."""
+    with unchanged(model):
+        compiled = tf.function(function, autograph=False)
+        return compiled.get_concrete_function(spec).structured_outputs

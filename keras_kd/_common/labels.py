@@ -26,11 +26,17 @@ def labelled_rows(labels, logits):
     labels = ops.convert_to_tensor(labels)
     if are_class_indices(labels, logits):
         labels = drop_index_axis(labels, logits)
+        if not _holds_negatives(labels):  # there -1 would be 255, or True
+            labels = ops.cast(labels, "int32")
         labelled = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
         labels = ops.where(labelled, labels, ops.zeros_like(labels))
     else:
         labelled = ops.any(ops.not_equal(labels, 0), axis=-1)
     return labels, ops.cast(labelled, keras.config.floatx())
+
+
+def _holds_negatives(labels):
+    return not keras.backend.standardize_dtype(labels.dtype).startswith(("u", "b"))
 
 
 def sparse_labels(labels, logits):

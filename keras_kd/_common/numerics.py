@@ -37,8 +37,25 @@ def kl_divergence(p_logits, q_logits):
 def cross_entropy(p_logits, q_logits):
     """-sum softmax(p) log softmax(q) over the last axis, in nats."""
     p = ops.softmax(p_logits, axis=-1)
-    log_q = ops.log_softmax(q_logits, axis=-1)
+    log_q = _log_softmax(q_logits)
     return -ops.sum(p * ops.where(p > 0, log_q, ops.zeros_like(p)), axis=-1)
+
+
+def _log_softmax(logits):
+    """log softmax, exact where a probability is close to 1.
+
+    There log(1 + others) rounds to a multiple of 1e-7, which a factor T^2 makes 1e-5;
+    log1p(others) does not. As above, derivatives come from the common form.
+    """
+    log_probs = ops.log_softmax(logits, axis=-1)
+    below = ops.stop_gradient(logits - ops.max(logits, axis=-1, keepdims=True))
+    at_most_one = ops.exp(below)
+    largest = ops.cast(below == 0, below.dtype)
+    others = ops.sum(at_most_one * (1.0 - largest), axis=-1, keepdims=True)
+    ties = ops.sum(largest, axis=-1, keepdims=True) - 1.0
+    correction = below - ops.log1p(others + ties) - log_probs
+    correction = ops.where(ops.isfinite(correction), correction, 0.0)
+    return log_probs + ops.stop_gradient(correction)
 
 
 def _sum_of_nonnegative_terms(p, q, log_ratio):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_kd._common.inputs import input_spec
+from keras_kd._common.unchanged import unchanged
 
 _PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}
 _PROBE_SIZE = 8  # length of an axis that the specification leaves open
@@ -71,6 +72,6 @@ def _probe(model):
             return generator.normal(size=shape).astype(leaf.dtype.as_numpy_dtype)
         return np.zeros(shape, leaf.dtype.as_numpy_dtype)
 
-    with keras.StatelessScope(initialize_variables=False):
+    with unchanged(model):
         outputs = model(keras.tree.map_structure(example, spec), training=False)
     return keras.tree.flatten(outputs)

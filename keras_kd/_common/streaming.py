@@ -13,6 +13,7 @@ def add_to(total, error, addend):
     after = before + addend
     part = after - before
     lost = (before - (after - part)) + (addend - part)
+    lost = ops.where(ops.isfinite(after), lost, ops.zeros_like(lost))  # inf - inf
     total.assign(after)
     error.assign(ops.convert_to_tensor(error) + lost)
 

@@ -57,3 +57,9 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
             strict=True,
         )
         return sum(self(teacher, student) for teacher, student in pairs)
+
+    def get_config(self):
+        config = super().get_config()
+        if self.dtype != keras.config.floatx():  # Keras's own losses forget it
+            config["dtype"] = self.dtype
+        return config

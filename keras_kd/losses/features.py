@@ -27,7 +27,7 @@ def feature_matching(teacher_features, student_features):
     Reference: Romero et al. 2015 (FitNets), equation 3, as a mean over elements.
     """
     teacher, student = at_least_float32(teacher_features, student_features)
-    if tuple(teacher.shape[1:]) != tuple(student.shape[1:]):
+    if _differ(teacher.shape, student.shape):
         raise ValueError(
             "Features to match must have the same shape. Received: teacher "
             f"{tuple(teacher.shape)}, student {tuple(student.shape)}."
@@ -122,18 +122,13 @@ class FeatureMatching(DistillationLoss):
                 "teacher layer and fails on the reverse. Name both layers, or use "
                 "keras_kd.Distiller."
             )
-        shapes = [
-            (model.get_layer(name) if name else model).output.shape
-            for model, name in (
-                (teacher, self.teacher_layer_name),
-                (student, self.student_layer_name),
-            )
-        ]
-        if shapes[0][-1] != shapes[1][-1]:
+        ours = _static_widths(student, self.student_layer_name)
+        theirs = _static_widths(teacher, self.teacher_layer_name)
+        if None not in (theirs, ours) and theirs != ours:
             raise ValueError(
-                f"Features of {shapes[0][-1]} (teacher) and {shapes[1][-1]} (student) "
-                "channels need a projector, which keras.distillation.Distiller does "
-                "not train. Use keras_kd.Distiller."
+                f"Features of {theirs} (teacher) and {ours} (student) channels need a "
+                "projector, which keras.distillation.Distiller does not train. Use "
+                "keras_kd.Distiller."
             )
 
     def get_config(self):
@@ -144,9 +139,7 @@ class FeatureMatching(DistillationLoss):
         }
 
     def _check_shapes(self, teacher_shape, student_shape):
-        same_rank = len(teacher_shape) == len(student_shape)
-        spatial = zip(teacher_shape[1:-1], student_shape[1:-1], strict=False)
-        if not same_rank or any(t and s and t != s for t, s in spatial):
+        if _differ(teacher_shape[:-1], student_shape[:-1]):
             raise ValueError(
                 f"Loss {self.name!r} compares layer {self.teacher_layer_name!r} of the "
                 f"teacher, shape {tuple(teacher_shape)}, with layer "
@@ -154,6 +147,25 @@ class FeatureMatching(DistillationLoss):
                 f"{tuple(student_shape)}: all axes but the last must agree. Choose "
                 "layers of equal resolution, or pool one of them."
             )
+
+
+def _differ(teacher_shape, student_shape):
+    """Whether two shapes disagree where both are known."""
+    if len(teacher_shape) != len(student_shape):
+        return True
+    axes = zip(teacher_shape, student_shape, strict=True)
+    return any(None not in (t, s) and t != s for t, s in axes)
+
+
+def _static_widths(model, layer_name):
+    """Channels of a layer's or the model's outputs; None for a subclassed model."""
+    if layer_name is None:
+        outputs = getattr(model, "outputs", None)
+    else:
+        outputs = getattr(model.get_layer(layer_name), "output", None)
+    if outputs is None:
+        return None
+    return [tensor.shape[-1] for tensor in keras.tree.flatten(outputs)]
 
 
 def _check_layer_name(side, name):

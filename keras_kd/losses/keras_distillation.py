@@ -15,10 +15,13 @@ def as_distillation_loss(loss):
     """Any accepted loss object as a `keras_kd.losses.DistillationLoss`."""
     if isinstance(loss, DistillationLoss):
         return loss
-    if isinstance(loss, keras.distillation.LogitsDistillation):
-        return _KerasLogits(loss)
-    if isinstance(loss, keras.distillation.FeatureDistillation):
-        return _KerasFeatures(loss)
+    for kind, adapter in (
+        (keras.distillation.LogitsDistillation, _KerasLogits),
+        (keras.distillation.FeatureDistillation, _KerasFeatures),
+    ):
+        # A subclass with a formula of its own is no longer of this kind.
+        if getattr(type(loss), "compute_loss", None) is kind.compute_loss:
+            return adapter(loss)
     if isinstance(loss, keras.distillation.DistillationLoss):
         return ScalarDistillation(loss)
     raise TypeError(
@@ -44,9 +47,22 @@ class _KerasLoss(DistillationLoss):
         raise NotImplementedError("The wrapped object is what a config holds.")
 
 
-class _KerasLogits(_KerasLoss):
+class _OneLossAnOutput(_KerasLoss):
+    """The two classes of Keras itself, which hold a structure of inner losses."""
+
+    def __init__(self, wrapped):
+        super().__init__(wrapped)
+        for loss in keras.tree.flatten(wrapped.loss):
+            if getattr(loss, "reduction", None) == "sum":
+                raise ValueError(
+                    f"{type(wrapped).__name__} holds a loss with reduction='sum', but "
+                    "the distiller divides by the examples of the global batch. Use "
+                    "the default reduction, 'sum_over_batch_size'."
+                )
+
+
+class _KerasLogits(_OneLossAnOutput):
     def call(self, teacher_outputs, student_outputs):
-        self.wrapped.validate_outputs(teacher_outputs, student_outputs)
         temperature = self.wrapped.temperature
 
         def one_output(loss, teacher, student):
@@ -63,10 +79,8 @@ class _KerasLogits(_KerasLoss):
         )
 
 
-class _KerasFeatures(_KerasLoss):
+class _KerasFeatures(_OneLossAnOutput):
     def call(self, teacher_outputs, student_outputs):
-        self.wrapped.validate_outputs(teacher_outputs, student_outputs)
-
         def one_output(loss, teacher, student):
             return None if loss is None else _values(loss, teacher, student)
 
@@ -100,8 +114,15 @@ def _values(loss, teacher, student):
 
 
 def _sum_of_outputs(one_output, losses, teacher_outputs, student_outputs):
-    sides = [keras.tree.flatten(side) for side in (teacher_outputs, student_outputs)]
-    values = map(one_output, keras.tree.flatten(losses), *sides)
+    keras.tree.assert_same_structure(teacher_outputs, student_outputs)
+    columns = (losses, teacher_outputs, student_outputs)
+    losses, *sides = map(keras.tree.flatten, columns)
+    if len(losses) != len(sides[0]):
+        raise ValueError(
+            "A loss of keras.distillation needs one inner loss (or None) for each "
+            f"output. Received: {len(losses)} for {len(sides[0])} outputs."
+        )
+    values = map(one_output, losses, *sides)
     return sum(value for value in values if value is not None)
 
 
