@@ -110,6 +110,7 @@ class Experiment:
             loaded = load_tfds(args.dataset, args.train_examples, args.seed)
             (self.x, self.y), self.test = loaded
         self.num_classes = int(self.y.max()) + 1
+        self.teacher_rate, self.rate = SETTINGS[args.dataset]["learning_rates"]
         self.logs = pathlib.Path(args.out) / "tensorboard"
 
     def network(self, width, name):
@@ -136,7 +137,7 @@ class Experiment:
         for i in range(self.args.members):
             member = self.network(self.args.teacher_width, f"{name}_{i}")
             member.compile(
-                self.optimizer(3e-3, self.args.teacher_epochs),
+                self.optimizer(self.teacher_rate, self.args.teacher_epochs),
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 metrics=["accuracy"],
             )
@@ -149,7 +150,7 @@ class Experiment:
         return keras_kd.callbacks.FidelityMonitor(
             {"test": self.test},
             log_dir=self.logs / run,
-            every=max(1, self.args.epochs // 10),
+            every=max(1, self.args.epochs // 8),
             teacher=teacher,
         )
 
@@ -162,7 +163,7 @@ class Experiment:
             keras_kd.losses.KnowledgeDistillation(self.args.temperature),
             student_loss_weight=0.0,
         )
-        distiller.compile(self.optimizer(1e-2, self.args.epochs))
+        distiller.compile(self.optimizer(self.rate, self.args.epochs))
         monitor = self.monitor(run, watched)
         history = self.fit(
             distiller, run.replace("_", " "), self.args.epochs, callbacks=[monitor]
@@ -172,7 +173,7 @@ class Experiment:
     def train_on_labels(self, watched):
         student = self.network(self.args.student_width, "student")
         student.compile(
-            self.optimizer(1e-2, self.args.epochs),
+            self.optimizer(self.rate, self.args.epochs),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
@@ -317,8 +318,13 @@ def main(argv=None):
     return numbers
 
 
-# Epochs of teachers and students: enough for each to settle, short enough for a CPU.
-EPOCHS = {"digits": (15, 50), "mnist": (5, 15), "cifar100": (10, 20)}
+# Epochs and initial learning rates of teachers and students: enough for each to settle,
+# short enough for a CPU.
+SETTINGS = {
+    "digits": {"epochs": (15, 50), "learning_rates": (3e-3, 1e-2)},
+    "mnist": {"epochs": (5, 15), "learning_rates": (3e-3, 1e-2)},
+    "cifar100": {"epochs": (10, 20), "learning_rates": (1e-3, 3e-3)},
+}
 
 
 def parse_arguments(argv=None):
@@ -330,7 +336,7 @@ def parse_arguments(argv=None):
     add = parser.add_argument
     add(
         "--dataset",
-        choices=list(EPOCHS),
+        choices=list(SETTINGS),
         default="digits",
         help="digits (default) is embedded in scikit-learn; the others come through "
         "TensorFlow Datasets, which downloads them or reads TFDS_DATA_DIR",
@@ -349,9 +355,10 @@ def parse_arguments(argv=None):
         help="of the distillation; 1 compares the probabilities as they are, more "
         "gives unlikely classes more say (default: 4)",
     )
-    epochs = "; ".join(f"{name} {t}, {s}" for name, (t, s) in EPOCHS.items())
-    add("--teacher-epochs", type=int, help=f"epochs of teachers, students: {epochs}")
-    add("--epochs", type=int, help="epochs of each student (defaults: see above)")
+    for option, i in (("--teacher-epochs", 0), ("--epochs", 1)):
+        defaults = ", ".join(f"{s['epochs'][i]} {n}" for n, s in SETTINGS.items())
+        who = "student" if i else "teacher"
+        add(option, type=int, help=f"epochs of each {who} (default: {defaults})")
     add("--batch-size", type=int, default=64, help="default: 64")
     add("--teacher-width", type=int, default=24, help="first filters (default: 24)")
     add("--student-width", type=int, default=10, help="first filters (default: 10)")
@@ -362,8 +369,9 @@ def parse_arguments(argv=None):
     if args.quick:
         args.teacher_epochs, args.epochs, args.members = 3, 4, 2
         args.train_examples = min(args.train_examples, 1_000)
-    args.teacher_epochs = args.teacher_epochs or EPOCHS[args.dataset][0]
-    args.epochs = args.epochs or EPOCHS[args.dataset][1]
+    teacher_epochs, epochs = SETTINGS[args.dataset]["epochs"]
+    args.teacher_epochs = args.teacher_epochs or teacher_epochs
+    args.epochs = args.epochs or epochs
     args.out = args.out or f"runs/{args.dataset}"
     return args
 

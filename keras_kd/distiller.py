@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_kd._common import distiller_checks as checks
 from keras_kd._common.batch import split_targets, unpack_batch
+from keras_kd._common.class_weights import ClassWeights
 from keras_kd._common.distillation_terms import DistillationTerms, Forward
 from keras_kd._common.distribution import BuildBeforeReplicas
 from keras_kd._common.hyperparameter import Hyperparameter
@@ -17,9 +18,14 @@ from keras_kd._common.label_loss import LabelLoss, check_takes_logits
 from keras_kd._common.label_metrics import update_label_metrics
 from keras_kd._common.mixed_precision import with_loss_scaling
 from keras_kd._common.objective import local_objective
-from keras_kd._common.outputs import as_float32, named_outputs, symbolic_outputs
-from keras_kd._common.saving import architecture
-from keras_kd._common.step_metrics import StepMetrics
+from keras_kd._common.outputs import (
+    as_float32,
+    named_outputs,
+    symbolic_outputs,
+    without_gradient,
+)
+from keras_kd._common.saving import SavesCompileArguments, architecture
+from keras_kd._common.step_metrics import StepMetrics, metrics_of_layers
 from keras_kd._common.taps import record_outputs
 from keras_kd.losses.keras_distillation import as_distillation_loss
 from keras_kd.metrics import Agreement, PredictiveKL
@@ -27,7 +33,9 @@ from keras_kd.teacher_ensemble import TeacherEnsemble
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
+class Distiller(
+    JitChoice, ClassWeights, BuildBeforeReplicas, SavesCompileArguments, keras.Model
+):
     """Trains a student on labels and on what frozen teachers say of the same inputs.
 
     A step minimises, over the examples of the global batch,
@@ -110,7 +118,6 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
             terms=DistillationTerms(
                 losses, checks.unique_names(losses), members, student
             ),
-            has_projectors=False,
         )
         if student.built:
             self._build_projectors()
@@ -144,8 +151,8 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
 
     def build(self, input_shape=None):
         """Build the student and, where losses need them, the projectors."""
-        builds_itself = type(self.student).build is not keras.Model.build
-        if not self.student.built and builds_itself:
+        knows_how = type(self.student).build is not keras.Model.build
+        if knows_how and not self.student.built:
             self.student.build(input_shape)
         self._build_projectors()
         self.built = True
@@ -176,8 +183,7 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
             fidelity_metrics: List of metric objects that are updated with
                 `(teacher, student, sample_weight)`, such as
                 `keras_kd.metrics.Agreement(k=5)`.
-            run_eagerly: See `keras.Model.compile`.
-            steps_per_execution: See `keras.Model.compile`.
+            run_eagerly, steps_per_execution: See `keras.Model.compile`.
             jit_compile: True, False, or `"auto"`: XLA only where it measures faster (a
                 few steps of each on an accelerator, never on a CPU).
             auto_scale_loss: Scale the loss for a float16 student.
@@ -239,7 +245,7 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
         batch = unpack_batch(data)
         teacher = self._teacher_forward(batch)
         student = self._student_forward(batch, training=False)
-        self._loss(batch, teacher, student)
+        self._loss(batch, teacher, student)  # for the trackers
         return self._fidelity_logs(batch, teacher, student)
 
     def predict_step(self, data):
@@ -250,14 +256,8 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
         """Loss trackers, label metrics, fidelity of the batches; in logging order."""
         if not self.compiled or self._held.step_metrics is None:
             return []
-        step = self._held.step_metrics
+        step, inner = self._held.step_metrics, metrics_of_layers(self.student)
         compiled = [] if self._compile_metrics is None else [self._compile_metrics]
-        inner = [
-            metric
-            for layer in self.student._flatten_layers()
-            if not isinstance(layer, keras.Model)
-            for metric in layer.metrics
-        ]
         return [*step.loss_metrics, *compiled, *step.fidelity_metrics, *inner]
 
     def compute_loss(
@@ -297,8 +297,7 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
             return Forward(as_float32(batch.teacher_logits), {})
         with record_outputs(self._held.terms.teacher_layers) as features:
             outputs = self.teacher(batch.x)
-        features = keras.tree.map_structure(ops.stop_gradient, features)
-        return Forward(as_float32(outputs), features)
+        return Forward(as_float32(outputs), without_gradient(features))
 
     def _student_forward(self, batch, training):
         """Logits of the student and its tapped features, in one pass."""
@@ -343,13 +342,12 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
         return terms
 
     def _has_all_variables(self):
-        return self._held.step_metrics is not None and self._held.has_projectors
+        return self._held.step_metrics is not None and self._held.terms.built
 
     def _make_variables(self, data):
         batch = unpack_batch(data)
-        teacher = self._teacher_forward(batch)
         student = self._student_forward(batch, training=False)
-        self._distillation_terms(batch, teacher, student)
+        self._distillation_terms(batch, self._teacher_forward(batch), student)
 
     def _fidelity_logs(self, batch, teacher, student):
         """Metrics of outputs that are there already; no model is called."""
@@ -375,7 +373,7 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
             )
 
     def _build_projectors(self):
-        self._held.has_projectors = self._held.terms.build()
+        self._held.terms.build()
         self._projectors = self._held.terms.trainable_layers
 
     def _lock_state(self):
@@ -393,26 +391,6 @@ class Distiller(JitChoice, BuildBeforeReplicas, keras.Model):
             "distillation_loss_weights": list(self.distillation_loss_weights),
             "student_loss_weight": self.student_loss_weight,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = {
-            key: keras.saving.deserialize_keras_object(
-                value, custom_objects=custom_objects
-            )
-            for key, value in config.items()
-        }
-        return cls(**config)
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(self._held.compile_arguments)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
 
 def _fidelity_of_batches(prefix):

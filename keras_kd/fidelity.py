@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
+from keras_kd._common.label_loss import in_range
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import as_float32
 from keras_kd._common.streaming import StreamingMean
 from keras_kd._common.table import format_table
-from keras_kd._common.weights import combined_mask, position_weight
+from keras_kd._common.weights import broadcast_weight, combined_mask, position_weight
 from keras_kd.metrics import (
     Agreement,
     ExpectedCalibrationError,
@@ -212,7 +213,7 @@ class FidelityPass:
         return [np.asarray(b) for b in self._generalization[side]["ece"].bins()]
 
     def _compiled_step(self, dataset):
-        """One trace for all batches, the smaller last one too, where shapes are told."""
+        """One trace for all batches, a smaller last one too, where shapes are told."""
 
         def step(batch):
             self._strategy.run(self._compare, args=(batch,))
@@ -305,10 +306,13 @@ def _fidelity_metrics():
 
 
 def _update_generalization(metrics, labels, logits, weight):
-    indices, labelled = sparse_labels(labels, logits)
+    labels, labelled = sparse_labels(labels, logits)
+    labels = in_range(labels, logits.shape[-1])
+    weight = (
+        labelled if weight is None else labelled * broadcast_weight(weight, labelled)
+    )
     predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    hits = tf.cast(predicted == indices, "float32")
-    metrics["accuracy"].add(hits, labelled if weight is None else labelled * weight)
+    metrics["accuracy"].add(tf.cast(predicted == labels, "float32"), weight)
     metrics["nll"].update_state(labels, logits, sample_weight=weight)
     metrics["ece"].update_state(labels, logits, sample_weight=weight)
 

@@ -11,6 +11,7 @@ from keras_kd._common.checks import check_choice, check_number
 from keras_kd._common.inputs import check_not_raw_text, inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import output_kind
+from keras_kd._common.outputs import without_gradient
 from keras_kd._common.saving import architecture
 from keras_kd._common.unchanged import unchanged
 
@@ -193,15 +194,7 @@ def _call_frozen(model, inputs):
     inputs = inputs_for(model, inputs)
     with unchanged(model):
         outputs = model(inputs, training=False)
-    return keras.tree.map_structure(_stop_gradient, outputs)
-
-
-def _stop_gradient(tensor):
-    frozen = ops.stop_gradient(tensor)
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        frozen._keras_mask = mask
-    return frozen
+    return without_gradient(outputs)
 
 
 def _log(probabilities):

@@ -24,7 +24,7 @@ class DistillationTerms:
     def __init__(self, losses, names, members, student):
         self.losses = losses
         self.names = names
-        self._student = student
+        self.built = False  # whether all projectors are there
         self._teacher_taps = [
             _find_in_members(members, loss.teacher_layer_name) for loss in losses
         ]
@@ -50,17 +50,16 @@ class DistillationTerms:
     def build(self):
         """Make the projectors from the specifications of built models.
 
-        Gives False where a model does not say what inputs it takes; then the first
-        batch tells.
+        Where a model does not say what inputs it takes, the first batch tells.
         """
         for loss, teacher, student in self._taps():
             if teacher or student:
                 shapes = [_tap_shape(tap) for tap in (teacher, student)]
                 if any(shape == "unknown" for shape in shapes):
-                    return False
+                    return
                 if None not in shapes:
                     loss.build(*shapes)
-        return True
+        self.built = True
 
     def __call__(self, teacher, student, sample_weight, coefficients):
         """`{loss name: Term}` from the `Forward` of both sides."""

@@ -62,7 +62,7 @@ def labels_of_output(loss, labels, logits):
 def _term(loss, labels, logits, sample_weight, factor):
     labels, labelled = labels_of_output(loss, labels, logits)
     if labelled is not None and are_class_indices(labels, logits):
-        _check_range(labels, logits.shape[-1])
+        labels = in_range(labels, logits.shape[-1])
     function = loss.call if isinstance(loss, keras.losses.Loss) else loss
     values = ops.cast(function(labels, logits), "float32")
     mask = combined_mask(logits, values)
@@ -70,16 +70,20 @@ def _term(loss, labels, logits, sample_weight, factor):
     return make_term(values, factor, sample_weight, mask, labelled)
 
 
-def _check_range(labels, num_classes):
+def in_range(labels, num_classes):
+    """The labels, or an error with the first class index that the models lack."""
     import tensorflow as tf  # only here: the rest of this module is keras.ops
 
     rule = (
-        f"Integer labels must lie in [0, {num_classes}), the student's classes, or be "
-        "keras_kd.UNLABELED (-1). Fix the labels, or give the student more classes. "
-        "Received labels:"
+        f"Integer labels must lie in [0, {num_classes}), the classes of the models, or "
+        "be keras_kd.UNLABELED (-1). Fix the labels, or give the models more classes. "
+        "Smallest and largest label received:"
     )
     inside = tf.reduce_all((labels >= 0) & (labels < num_classes))
-    tf.debugging.Assert(inside, [rule, labels])
+    extremes = [tf.reduce_min(labels), tf.reduce_max(labels)]
+    # Before any kernel reads the labels and fails with a message of its own.
+    with tf.control_dependencies([tf.debugging.Assert(inside, [rule, *extremes])]):
+        return tf.identity(labels)
 
 
 def _resolve(loss):

@@ -15,6 +15,19 @@ def at_least_float32(*tensors):
     return tuple(ops.cast(t, dtype) for t in tensors)
 
 
+def below_largest(logits):
+    """Logits less the largest of each row: the same distribution, the same gradient."""
+    return logits - ops.stop_gradient(largest(logits))
+
+
+def largest(logits):
+    """The largest of each row, `(..., 1)`; unlike `ops.max` alone, of no rows as well.
+
+    A replica may get none of the last batch.
+    """
+    return ops.max(logits, axis=-1, keepdims=True, initial=-float("inf"))
+
+
 def kl_divergence(p_logits, q_logits):
     """KL(softmax(p) || softmax(q)) over the last axis, in nats, never negative.
 
@@ -48,12 +61,11 @@ def _log_softmax(logits):
     log1p(others) does not. As above, derivatives come from the common form.
     """
     log_probs = ops.log_softmax(logits, axis=-1)
-    below = ops.stop_gradient(logits - ops.max(logits, axis=-1, keepdims=True))
-    at_most_one = ops.exp(below)
-    largest = ops.cast(below == 0, below.dtype)
-    others = ops.sum(at_most_one * (1.0 - largest), axis=-1, keepdims=True)
-    ties = ops.sum(largest, axis=-1, keepdims=True) - 1.0
-    correction = below - ops.log1p(others + ties) - log_probs
+    below = ops.stop_gradient(below_largest(logits))
+    is_largest = ops.cast(below == 0, below.dtype)
+    smaller = ops.sum(ops.exp(below) * (1.0 - is_largest), axis=-1, keepdims=True)
+    ties = ops.sum(is_largest, axis=-1, keepdims=True) - 1.0
+    correction = below - ops.log1p(smaller + ties) - log_probs
     correction = ops.where(ops.isfinite(correction), correction, 0.0)
     return log_probs + ops.stop_gradient(correction)
 

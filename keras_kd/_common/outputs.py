@@ -67,10 +67,22 @@ def as_float32(structure):
     def cast(tensor):
         if keras.backend.standardize_dtype(tensor.dtype) not in ("float16", "bfloat16"):
             return tensor
-        wide = keras.ops.cast(tensor, "float32")
-        mask = getattr(tensor, "_keras_mask", None)
-        if mask is not None:
-            wide._keras_mask = mask
-        return wide
+        return _with_mask_of(tensor, keras.ops.cast(tensor, "float32"))
 
     return keras.tree.map_structure(cast, structure)
+
+
+def without_gradient(structure):
+    """Stop gradients at the leaves; masks ride along."""
+
+    def stop(tensor):
+        return _with_mask_of(tensor, keras.ops.stop_gradient(tensor))
+
+    return keras.tree.map_structure(stop, structure)
+
+
+def _with_mask_of(tensor, new):
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        new._keras_mask = mask
+    return new

@@ -8,3 +8,32 @@ def architecture(model):
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)
     return config
+
+
+class SavesCompileArguments:
+    """Mix-in before `keras.Model`: what `compile` was given comes back with a file.
+
+    Keras does so only for models whose `compile` is its own. The model keeps what was
+    given in `_held.compile_arguments`; its configuration holds serialised objects.
+    """
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(
+            **{
+                key: keras.saving.deserialize_keras_object(
+                    value, custom_objects=custom_objects
+                )
+                for key, value in config.items()
+            }
+        )
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(self._held.compile_arguments)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)

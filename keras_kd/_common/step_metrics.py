@@ -1,5 +1,6 @@
 """What a step logs about its losses and about the fidelity of its batch."""
 
+import keras
 from keras import ops
 
 from keras_kd._common.outputs import match_to_outputs
@@ -44,6 +45,16 @@ class StepMetrics:
     def update_fidelity(self, teacher_outputs, student_outputs, sample_weight):
         """Outputs by name; no model is called."""
         self._fidelity.update(teacher_outputs, student_outputs, sample_weight)
+
+
+def metrics_of_layers(model):
+    """Metrics that layers of a model own; its compiled ones are no part of them."""
+    return [
+        metric
+        for layer in model._flatten_layers()
+        if not isinstance(layer, keras.Model)
+        for metric in layer.metrics
+    ]
 
 
 class _TermTrackers:

@@ -81,8 +81,12 @@ def _descend(layer, path):
     children = {child.name: child for child in sublayers(layer)}
     if path in children:
         return children[path]
-    head, _, rest = path.partition(".")
-    return _descend(children[head], rest) if rest and head in children else None
+    for name, child in children.items():  # a name may have dots of its own
+        if path.startswith(f"{name}."):
+            found = _descend(child, path[len(name) + 1 :])
+            if found is not None:
+                return found
+    return None
 
 
 def _tap(layer):

@@ -4,7 +4,12 @@ import keras
 
 from keras_kd._common.checks import check_number, check_same_classes
 from keras_kd._common.hyperparameter import Hyperparameter
-from keras_kd._common.numerics import at_least_float32, cross_entropy, kl_divergence
+from keras_kd._common.numerics import (
+    at_least_float32,
+    below_largest,
+    cross_entropy,
+    kl_divergence,
+)
 from keras_kd.losses.distillation_loss import DistillationLoss
 
 
@@ -170,18 +175,9 @@ def _tempered(teacher_logits, student_logits, temperature):
     if not keras.ops.is_tensor(temperature):
         temperature = _check_temperature(temperature)
     temperature = keras.ops.cast(temperature, teacher.dtype)
-    teacher, student = _below_largest(teacher), _below_largest(student)
+    # A logit of 1e4 over T is off by 1e-4 in float32: small differences would drown.
+    teacher, student = below_largest(teacher), below_largest(student)
     return teacher / temperature, student / temperature, temperature
-
-
-def _below_largest(logits):
-    """Logits less the largest, which a softmax does not see.
-
-    The quotient of a logit of 1e4 is off by 1e-4 in float32; small differences between
-    large logits would drown in it.
-    """
-    largest = keras.ops.max(logits, axis=-1, keepdims=True)
-    return logits - keras.ops.stop_gradient(largest)
 
 
 def _check_temperature(temperature):

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.numerics import at_least_float32, largest
 from keras_kd._common.streaming import StreamingMean, add_to
 from keras_kd._common.weights import broadcast_weight, weighted
 
@@ -127,7 +127,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         """Take in labels and logits `(batch, ..., classes)`."""
         (logits,) = at_least_float32(logits)
         labels, labelled = sparse_labels(labels, logits)
-        confidence = ops.max(ops.softmax(logits, axis=-1), axis=-1)
+        confidence = largest(ops.softmax(logits, axis=-1))[..., 0]
         hits = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int64"))
         weight = broadcast_weight(_weight(labelled, sample_weight), confidence)
         index = ops.cast(ops.ceil(confidence * self.num_bins), "int32") - 1

@@ -1,0 +1,142 @@
+"""What the monitor logs equals `evaluate_fidelity`; where it can be seen."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_models import TraceCounter, mlp, sparse_cross_entropy, toy_data
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from keras_kd import Distiller, evaluate_fidelity
+from keras_kd.callbacks import FidelityMonitor
+from keras_kd.losses import KnowledgeDistillation
+
+CLASSES = 7
+X, Y = toy_data(64, classes=CLASSES)
+TEST = toy_data(50, seed=1, classes=CLASSES)
+KEYS = {"accuracy", "nll", "ece", "agreement", "agreement_top5", "kl"}
+
+
+def small_distiller(teacher=None, student=None):
+    distiller = Distiller(
+        teacher or mlp("teacher", classes=CLASSES),
+        student or mlp("student", seed=1, classes=CLASSES),
+        KnowledgeDistillation(),
+    )
+    distiller.compile("adam", sparse_cross_entropy())
+    return distiller
+
+
+def fit(model, *callbacks, epochs=3):
+    history = model.fit(
+        X, Y, batch_size=32, epochs=epochs, verbose=0, callbacks=list(callbacks)
+    )
+    return history.history
+
+
+def test_last_entries_equal_evaluate_fidelity():
+    distiller = small_distiller()
+    history = fit(distiller, FidelityMonitor({"test": TEST, "train": (X, Y)}))
+    for name, data in (("test", TEST), ("train", (X, Y))):
+        result = evaluate_fidelity(distiller.teacher, distiller, data, verbose=0)
+        for key in KEYS:
+            want = getattr(result.student, key)
+            assert history[f"{name}/{key}"][-1] == pytest.approx(want, abs=1e-6)
+        for key in ("accuracy", "nll", "ece"):
+            want = getattr(result.teacher, key)
+            assert history[f"{name}/teacher_{key}"][-1] == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize(("every", "entries"), [(1, 5), (2, 3), (3, 2), (7, 1)])
+def test_compares_at_every_so_many_epochs_and_at_the_last(every, entries):
+    monitor = FidelityMonitor({"test": TEST}, every=every)
+    history = fit(small_distiller(), monitor, epochs=5)
+    assert len(history["test/kl"]) == entries
+    assert len(history["loss"]) == 5
+
+
+def test_early_stopping_reads_what_the_monitor_logs():
+    stop = keras.callbacks.EarlyStopping(
+        "test/agreement", mode="max", patience=0, baseline=1.1
+    )
+    history = fit(small_distiller(), FidelityMonitor({"test": TEST}), stop, epochs=9)
+    assert len(history["loss"]) < 9
+
+
+def test_checkpoint_keeps_the_most_faithful_epoch(tmp_path):
+    path = tmp_path / "best.weights.h5"
+    best = keras.callbacks.ModelCheckpoint(
+        path, "test/kl", mode="min", save_best_only=True, save_weights_only=True
+    )
+    fit(small_distiller(), FidelityMonitor({"test": TEST}), best)
+    assert path.exists()
+
+
+def test_a_set_without_labels_is_compared_without_them():
+    history = fit(small_distiller(), FidelityMonitor({"pool": TEST[0]}))
+    logged = {key for key in history if key.startswith("pool/")}
+    assert logged == {"pool/agreement", "pool/agreement_top5", "pool/kl"}
+
+
+def test_plain_student_is_watched_with_the_teacher_given():
+    teacher, student = mlp("t", classes=CLASSES), mlp("s", seed=1, classes=CLASSES)
+    student.compile("adam", sparse_cross_entropy(), metrics=["accuracy"])
+    history = fit(student, FidelityMonitor({"test": TEST}, teacher=teacher))
+    want = evaluate_fidelity(teacher, student, TEST, verbose=0).student.kl
+    assert history["test/kl"][-1] == pytest.approx(want, abs=1e-6)
+
+
+def test_endless_stream_is_read_for_the_steps_given():
+    stream = tf.data.Dataset.from_tensor_slices((X, Y)).repeat().batch(8)
+    history = fit(small_distiller(), FidelityMonitor({"train": stream}, steps=2))
+    assert np.isfinite(history["train/kl"]).all()
+
+
+def test_nothing_is_traced_again_over_epochs_and_fits():
+    counter = TraceCounter()
+    distiller = small_distiller(student=mlp("s", classes=CLASSES, extra=[counter]))
+    monitor = FidelityMonitor({"test": TEST}, batch_size=32)
+    fit(distiller, monitor, epochs=1)
+    counter.traces = 0
+    fit(distiller, monitor, epochs=3)
+    assert counter.traces == 0
+
+
+def test_tensorboard_has_teacher_and_student_on_one_chart(tmp_path):
+    history = fit(small_distiller(), FidelityMonitor({"test": TEST}, log_dir=tmp_path))
+    runs = {}
+    for run in ("student", "teacher", "upper_bound"):
+        runs[run] = EventAccumulator(str(tmp_path / run), size_guidance={"tensors": 0})
+        runs[run].Reload()
+
+    def curve(run, tag):
+        events = runs[run].Tensors(tag)
+        values = [float(tf.make_ndarray(event.tensor_proto)) for event in events]
+        return [event.step for event in events], values
+
+    assert curve("student", "test/agreement")[0] == [0, 1, 2]
+    for key in KEYS:
+        assert curve("student", f"test/{key}")[1] == pytest.approx(
+            history[f"test/{key}"], abs=1e-6
+        )
+    assert curve("teacher", "test/accuracy")[1] == pytest.approx(
+        history["test/teacher_accuracy"], abs=1e-6
+    )
+    bound = 1 - np.abs(
+        np.subtract(history["test/accuracy"], history["test/teacher_accuracy"])
+    )
+    assert curve("upper_bound", "test/agreement")[1] == pytest.approx(bound, abs=1e-6)
+    assert curve("student", "while_training/agreement")[1] == pytest.approx(
+        history["agreement"], abs=1e-6
+    )
+
+
+def test_a_second_fit_goes_on_in_the_same_log(tmp_path):
+    monitor = FidelityMonitor({"test": TEST}, log_dir=tmp_path)
+    distiller = small_distiller()
+    fit(distiller, monitor, epochs=2)
+    distiller.fit(X, Y, epochs=4, initial_epoch=2, verbose=0, callbacks=[monitor])
+    log = EventAccumulator(str(tmp_path / "student"), size_guidance={"tensors": 0})
+    log.Reload()
+    steps = [event.step for event in log.Tensors("test/kl")]
+    assert steps == [0, 1, 2, 3]

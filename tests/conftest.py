@@ -1,0 +1,69 @@
+"""What all tests share. Two logical CPU devices, set before TensorFlow starts."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+NUM_CPU_DEVICES = 2  # for tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * NUM_CPU_DEVICES,
+)
+
+
+class Digits(NamedTuple):
+    """scikit-learn's digits: read-only arrays, 10 classes, 1257 and 540 examples."""
+
+    x_train: np.ndarray  # (n, 8, 8, 1) float32 in [0, 1]
+    y_train: np.ndarray  # (n,) int64
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Real images that need no download, in a stratified 70/30 split."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype("float32").reshape(-1, 8, 8, 1)
+    x_train, x_test, y_train, y_test = train_test_split(
+        images, labels, test_size=0.3, stratify=labels, random_state=0
+    )
+    split = Digits(x_train, y_train, x_test, y_test)
+    for array in split:
+        array.flags.writeable = False  # one test must not change another's data
+    return split
+
+
+@pytest.fixture(autouse=True)
+def fresh_and_seeded():
+    """Each test starts alike, whichever tests ran before it."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+
+
+def pytest_runtest_setup(item):
+    for name in [name for mark in item.iter_markers("data") for name in mark.args]:
+        if not _is_prepared(name):
+            pytest.skip(
+                f"needs the real data set {name!r}, prepared for TFDS: "
+                f"python ../shared/data/expand.py .cache/tfds --sets {name}, "
+                "and TFDS_DATA_DIR=.cache/tfds"
+            )
+
+
+def _is_prepared(name):
+    home = os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets")
+    return any(Path(home, name).glob("**/dataset_info.json"))

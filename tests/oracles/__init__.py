@@ -1,0 +1,1 @@
+"""Float64 NumPy written from the papers' formulas. Imports nothing of keras_kd."""

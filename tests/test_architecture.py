@@ -1,0 +1,385 @@
+"""The layout of keras_kd, kept by machine (CONTRIBUTING.md says what it is for).
+
+The checks are functions of a folder, so that the last tests here can plant violations.
+"""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import keras_kd
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LAYERS = [  # lowest first: a module imports from lower layers, never sideways
+    {"_common"},
+    {"teacher_ensemble", "schedules"},
+    {"losses", "metrics", "data", "models"},
+    {"distiller"},
+    {"fidelity", "probes"},
+    {"callbacks"},
+    {"report", "procedures"},
+    {"__main__"},
+]
+LAYER_OF = {unit: i for i, units in enumerate(LAYERS) for unit in units}
+
+# Other libraries are imported inside the function that needs them, so that
+# `import keras_kd` needs no extra and loads no plotting.
+AT_MODULE_LEVEL = {"keras", "keras_kd", "numpy", "tensorboard", "tensorflow", "tqdm"}
+# The mathematics is keras.ops, on every backend of Keras.
+BACKEND_FREE = {"losses", "metrics", "models"}
+BACKENDS = {"jax", "tensorflow", "torch"}
+
+MAX_LINES = 400
+VAGUE_NAMES = {"helper", "helpers", "manager", "misc", "util", "utils"}
+
+# Modules without a test file of their own, each with the reason.
+TESTED_ELSEWHERE = {}
+
+
+class Import(NamedTuple):
+    name: str  # dotted, with what is imported from it: "keras_kd.losses.logits.Name"
+    line: int
+    in_function: bool
+
+    @property
+    def library(self):
+        return self.name.split(".")[0]
+
+    @property
+    def unit(self):
+        """The file or folder directly below keras_kd, `""` for keras_kd itself."""
+        return (self.name + ".").split(".")[1]
+
+
+def none_of(found):
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_imports_go_down_the_layers():
+    none_of(import_violations(ROOT / "keras_kd"))
+
+
+def test_libraries_are_imported_where_they_may_be():
+    none_of(library_violations(ROOT / "keras_kd"))
+
+
+def test_files_are_short_and_named_for_their_job():
+    none_of(file_violations(ROOT / "keras_kd"))
+
+
+def test_examples_and_benchmarks_use_public_names():
+    none_of(private_uses(ROOT / "examples") + private_uses(ROOT / "benchmarks"))
+
+
+def test_tests_mirror_the_package():
+    none_of(untested_modules(ROOT / "keras_kd", ROOT / "tests"))
+
+
+def public_modules():
+    """keras_kd and the packages in it that a user may import."""
+    found = pkgutil.walk_packages(keras_kd.__path__, "keras_kd.")
+    names = [m.name for m in found if m.ispkg and "._" not in m.name]
+    return ["keras_kd", *names]
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_public_names_exist_and_are_documented(name):
+    module = importlib.import_module(name)
+    assert module.__doc__, f"{name} has no docstring"
+    for public in module.__all__:
+        assert hasattr(module, public), f"{name}.{public} is in __all__ only"
+        value = getattr(module, public)
+        assert not callable(value) or value.__doc__, f"{name}.{public}: no docstring"
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_a_public_package_imports_only_what_it_exports(name):
+    module = importlib.import_module(name)
+    tree = ast.parse(inspect.getsource(module))
+    imported = {i.name.split(".")[-1] for i in imports_of(tree, name, is_package=True)}
+    assert imported - set(module.__all__) == set()
+
+
+def import_violations(package):
+    """Imports within the package that go up or sideways."""
+    found = []
+    for path, _, imports in _imports_by_file(package):
+        unit = _unit(path, package)
+        if unit == "__init__":
+            continue  # the table of contents of everything
+        if unit not in LAYER_OF:
+            found.append(f"{path.name}: {unit!r} is in no layer; give it one in LAYERS")
+            continue
+        for i in imports:
+            if i.library != package.name or i.unit == unit:
+                continue
+            if i.unit not in LAYER_OF:
+                fault = f"{package.name} itself, which imports everything"
+            elif LAYER_OF[i.unit] > LAYER_OF[unit]:
+                fault = f"{i.name}, upward from {unit}"
+            elif LAYER_OF[i.unit] == LAYER_OF[unit]:
+                fault = f"{i.name}, sideways from {unit}"
+            else:
+                continue
+            found.append(f"{_place(path, package, i)}: imports {fault}")
+    return found
+
+
+def library_violations(package):
+    """Backends below keras.ops, and libraries imported before they are needed."""
+    found = []
+    imports_by_module = {m: imports for _, m, imports in _imports_by_file(package)}
+    for path, module, imports in _imports_by_file(package):
+        if _unit(path, package) in BACKEND_FREE:
+            found += [
+                f"{path.relative_to(package.parent)}: imports {' -> '.join(chain)}; "
+                "write it in keras.ops"
+                for chain in _chains_to_backends(module, imports_by_module)
+            ]
+        found += [
+            f"{_place(path, package, i)}: imports {i.library} at module level; "
+            "import it inside the function that needs it"
+            for i in imports
+            if not i.in_function
+            and i.library not in AT_MODULE_LEVEL | sys.stdlib_module_names
+            and not (i.library in BACKENDS and _unit(path, package) in BACKEND_FREE)
+        ]
+    return found
+
+
+def _chains_to_backends(module, imports_by_module, seen=()):
+    """How a module reaches a backend: itself, or through modules that it imports."""
+    for i in imports_by_module[module]:
+        # `from package.module import name` names the module without its last part.
+        targets = {i.name, i.name.rpartition(".")[0]} & imports_by_module.keys()
+        if i.library in BACKENDS and not (seen and i.in_function):
+            yield (i.library,)
+        for target in targets - {module, "keras_kd", *seen}:
+            chains = _chains_to_backends(target, imports_by_module, (*seen, module))
+            yield from ((target, *chain) for chain in chains)
+
+
+def file_violations(package):
+    """Files that are too long, and modules with a name that says nothing."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        where = path.relative_to(package.parent)
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES:
+            found.append(
+                f"{where}: {lines} lines, more than {MAX_LINES}; it has two jobs: "
+                "split it"
+            )
+        names = {part.strip("_").lower() for part in where.with_suffix("").parts}
+        if names & VAGUE_NAMES:
+            found.append(f"{where}: name it for what it does")
+    return found
+
+
+def private_uses(folder):
+    """Names with a leading underscore that code outside the package reaches for."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        uses = [
+            (i.line, i.name)
+            for i in imports_of(tree, path.stem)
+            if i.library == "keras_kd" and any(map(_is_private, i.name.split(".")))
+        ]
+        uses += [
+            (node.lineno, ast.unparse(node))
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and _is_private(node.attr)
+            and ast.unparse(node.value) not in ("self", "cls")
+        ]
+        where = path.relative_to(folder.parent)
+        found += [f"{where}:{line}: {name} is private" for line, name in sorted(uses)]
+    return found
+
+
+def untested_modules(package, tests):
+    """Public modules without `tests/<folder>/test_<module>.py`."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        module = path.relative_to(package)
+        name = module.stem.strip("_")
+        if name == "init" or str(module) in TESTED_ELSEWHERE:
+            continue
+        if any(map(_is_private, module.parts)):
+            continue
+        test = tests / module.parent / f"test_{name}.py"
+        if not test.exists():
+            found.append(f"{module} has no {test.relative_to(tests.parent)}")
+    return found
+
+
+def imports_of(tree, module, is_package=False):
+    """Every import in the syntax tree of a module, relative ones made absolute."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    found = []
+
+    def visit(node, in_function):
+        if isinstance(node, ast.Import):
+            found.extend(Import(a.name, node.lineno, in_function) for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = [*base, node.module] if node.module else base
+            for alias in node.names:
+                name = ".".join([*base, alias.name])
+                found.append(Import(name, node.lineno, in_function))
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            visit(child, in_function or is_function)
+
+    visit(tree, in_function=False)
+    return found
+
+
+def _imports_by_file(package):
+    """Path, module name and imports of every file in the package."""
+    for path in sorted(package.rglob("*.py")):
+        is_package = path.name == "__init__.py"
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        module = ".".join(parts[:-1] if is_package else parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        yield path, module, imports_of(tree, module, is_package)
+
+
+def _unit(path, package):
+    return path.relative_to(package).with_suffix("").parts[0]
+
+
+def _place(path, package, found):
+    return f"{path.relative_to(package.parent)}:{found.line}"
+
+
+def _is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+# The checkers themselves, on a package with planted faults.
+
+
+def plant(tmp_path, sources):
+    """A package `keras_kd` of the given files."""
+    package = tmp_path / "keras_kd"
+    for name, source in sources.items():
+        path = package / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    return package
+
+
+def test_a_sound_package_passes(tmp_path):
+    package = plant(
+        tmp_path,
+        {
+            "_common/checks": "import numpy",
+            "_common/taps": "from keras_kd._common.checks import nearest",
+            "losses/base": "import keras",
+            "losses/logits": "from keras_kd.losses.base import Base",
+            "distiller": "import tensorflow\nfrom keras_kd import losses",
+            "fidelity": "from . import distiller\nfrom .metrics import agreement",
+            "report/figures": "def plot():\n    import matplotlib.pyplot",
+        },
+    )
+    assert import_violations(package) == []
+    assert library_violations(package) == []
+    assert file_violations(package) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "fault"),
+    [
+        ("losses/a", "import keras_kd.distiller", "upward"),
+        ("losses/a", "from keras_kd import callbacks", "upward"),
+        ("losses/a", "def f():\n    from keras_kd.distiller import D", "upward"),
+        ("_common/a", "from ..losses import b", "upward"),
+        ("losses/a", "from keras_kd.metrics.agreement import A", "sideways"),
+        ("losses/a", "from ..models import resnet", "sideways"),
+        ("probes/a", "from keras_kd.fidelity import F", "sideways"),
+        ("report/a", "import keras_kd", "itself"),
+        ("report/a", "from keras_kd import Distiller", "itself"),
+        ("novelty", "", "no layer"),
+    ],
+)
+def test_a_planted_import_is_found(tmp_path, module, source, fault):
+    (found,) = import_violations(plant(tmp_path, {module: source}))
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "fault"),
+    [
+        ("losses/a", "import tensorflow as tf", "write it in keras.ops"),
+        ("metrics/a", "def f():\n    from tensorflow import math", "keras.ops"),
+        ("models/a", "import torch", "keras.ops"),
+        ("report/a", "import matplotlib.pyplot as plt", "matplotlib at module level"),
+        ("probes/a", "class A:\n    import matplotlib", "matplotlib at module level"),
+        ("data/a", "if True:\n    import tensorflow_datasets", "tensorflow_datasets"),
+        ("models/a", "from keras_hub.models import Backbone", "keras_hub"),
+        ("data/a", "import keras_cv", "keras_cv"),
+    ],
+)
+def test_a_planted_library_is_found(tmp_path, module, source, fault):
+    (found,) = library_violations(plant(tmp_path, {module: source}))
+    assert fault in found
+
+
+def test_a_backend_behind_another_module_is_found(tmp_path):
+    package = plant(
+        tmp_path,
+        {
+            "_common/replicas": "import tensorflow",
+            "_common/lazy": "def f():\n    import tensorflow",
+            "_common/terms": "from keras_kd._common.replicas import total",
+            "losses/a": "from keras_kd._common import lazy, terms",
+        },
+    )
+    (found,) = library_violations(package)
+    assert "terms -> keras_kd._common.replicas -> tensorflow" in found
+
+
+def test_a_long_file_and_a_vague_name_are_found(tmp_path):
+    package = plant(
+        tmp_path,
+        {"distiller": "\n" * (MAX_LINES + 1), "losses/utils": "", "_common/misc": ""},
+    )
+    found = file_violations(package)
+    assert len(found) == 3
+    assert any("split it" in line for line in found)
+
+
+def test_a_private_name_in_an_example_is_found(tmp_path):
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "demo.py").write_text(
+        "import keras_kd\n"
+        "from keras_kd._common import checks\n"
+        "from keras_kd.losses import logits, _private\n"
+        "keras_kd.Distiller()._step()\n"
+        "class A:\n    def f(self):\n        return self._own, self.__class__\n"
+    )
+    found = private_uses(tmp_path / "examples")
+    assert [line.split(":")[1] for line in found] == ["2", "3", "4"]
+
+
+def test_a_module_without_a_test_is_found(tmp_path):
+    package = plant(
+        tmp_path,
+        {"__init__": "", "losses/__init__": "", "losses/logits": "", "_common/t": ""},
+    )
+    tests = tmp_path / "tests"
+    assert untested_modules(package, tests) == [
+        "losses/logits.py has no tests/losses/test_logits.py"
+    ]
+    (tests / "losses").mkdir(parents=True)
+    (tests / "losses" / "test_logits.py").touch()
+    assert untested_modules(package, tests) == []

@@ -1,0 +1,474 @@
+"""One row for each mistake that a user can make: what came, the rule, the fix."""
+
+import re
+import types
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_models import mlp, sparse_cross_entropy, toy_data
+
+import keras_kd
+from keras_kd import Distiller, TeacherEnsemble, evaluate_fidelity
+from keras_kd.callbacks import FidelityMonitor
+from keras_kd.losses import FeatureMatching, KnowledgeDistillation, SoftCrossEntropy
+from keras_kd.metrics import Agreement, ExpectedCalibrationError
+
+X, Y = toy_data(8)
+
+
+class Row(NamedTuple):
+    mistake: str
+    call: types.FunctionType
+    error: type
+    says: list  # regular expressions, all of them in the message
+
+
+def distiller(teacher=None, student=None, losses=None, compiled=True, **arguments):
+    model = Distiller(
+        mlp("teacher") if teacher is None else teacher,
+        mlp("student") if student is None else student,
+        KnowledgeDistillation() if losses is None else losses,
+        **arguments,
+    )
+    if compiled:
+        model.compile("sgd", sparse_cross_entropy())
+    return model
+
+
+def softmax_head(name="softmax_model"):
+    return keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, activation="softmax")], name=name
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_kd_tests")
+class SubclassedSoftmax(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return keras.ops.softmax(self.dense(inputs))
+
+
+def built_subclass():
+    model = SubclassedSoftmax(name="subclassed")
+    model(X)
+    return model
+
+
+def never_built():
+    return keras.Sequential([keras.layers.Dense(3)], name="untrained")
+
+
+def same_model_twice():
+    model = mlp("both")
+    return Distiller(model, model, KnowledgeDistillation())
+
+
+def with_preprocessor():
+    model = mlp("text_model")
+    model.preprocessor = object()
+    strings = tf.data.Dataset.from_tensor_slices((["a", "b"], [0, 1])).batch(2)
+    return distiller(teacher=model).fit(strings, verbose=0)
+
+
+def without_teacher():
+    model = Distiller(None, mlp("student"), KnowledgeDistillation())
+    model.compile("sgd", sparse_cross_entropy())
+    return model
+
+
+def stored_logits(classes):
+    return without_teacher().fit(
+        X, {"labels": Y, "teacher_logits": np.zeros((8, classes), "float32")}, verbose=0
+    )
+
+
+def compiled_with(**arguments):
+    return distiller(compiled=False).compile("sgd", **arguments)
+
+
+ROWS = [
+    Row(
+        "classes that differ",
+        lambda: distiller(student=mlp("student", classes=5)),
+        ValueError,
+        [
+            r"'teacher' with \[3\]",
+            r"'student' with \[5\]",
+            "must have the same",
+            "unit",
+        ],
+    ),
+    Row(
+        "classes that differ, by function",
+        lambda: KnowledgeDistillation()(np.zeros((2, 3)), np.zeros((2, 4))),
+        ValueError,
+        [r"\(2, 3\)", r"\(2, 4\)", "same rank and number of classes", "Give the"],
+    ),
+    Row(
+        "teacher ends in a softmax",
+        lambda: distiller(teacher=softmax_head()),
+        ValueError,
+        ["'softmax_model' ends in probabilities", "twice", "from_logits=False"],
+    ),
+    Row(
+        "subclassed teacher ends in a softmax",
+        lambda: distiller(teacher=built_subclass()),
+        ValueError,
+        ["'subclassed' ends in probabilities", "from_logits=False"],
+    ),
+    Row(
+        "student ends in a softmax",
+        lambda: distiller(student=softmax_head()),
+        ValueError,
+        [
+            "'softmax_model' ends in probabilities",
+            "compares logits",
+            "Build it without",
+        ],
+    ),
+    Row(
+        "logits called probabilities",
+        lambda: TeacherEnsemble(mlp("teacher"), from_logits=False),
+        ValueError,
+        ["ends in logits", "`from_logits=False` says", "Pass `from_logits=True`"],
+    ),
+    Row(
+        "empty ensemble",
+        lambda: TeacherEnsemble([]),
+        ValueError,
+        ["`members` is empty", "at least one trained keras.Model"],
+    ),
+    Row(
+        "teacher that is no model",
+        lambda: distiller(teacher="resnet50"),
+        TypeError,
+        ["'resnet50'", "str", "must be a keras.Model or a list"],
+    ),
+    Row(
+        "member that is no model",
+        lambda: TeacherEnsemble([mlp("teacher"), None]),
+        TypeError,
+        ["must be a keras.Model", "member 1 is None"],
+    ),
+    Row(
+        "teacher that was never built",
+        lambda: distiller(teacher=never_built()),
+        ValueError,
+        ["'untrained' was never built", "cannot have been trained", "load its weights"],
+    ),
+    Row(
+        "member twice",
+        lambda: (lambda m: TeacherEnsemble([m, m]))(mlp("teacher")),
+        ValueError,
+        ["same model twice", "Use `weights`"],
+    ),
+    Row(
+        "teacher and student are the same",
+        same_model_twice,
+        ValueError,
+        ["same model, 'both'", "clone_model"],
+    ),
+    Row(
+        "student that is no model",
+        lambda: distiller(student=[mlp("student")]),
+        TypeError,
+        ["`student` must be a keras.Model", "list"],
+    ),
+    Row(
+        "unknown rule of an ensemble",
+        lambda: TeacherEnsemble(mlp("teacher"), combine="logit"),
+        ValueError,
+        ["combine='logit'", "must be one of", "Did you mean 'logits'"],
+    ),
+    Row(
+        "too few weights of members",
+        lambda: TeacherEnsemble([mlp("a"), mlp("b")], weights=[1.0]),
+        ValueError,
+        [r"weights=\[1.0\]", r"one number a member \(2\)"],
+    ),
+    Row(
+        "negative weight of a member",
+        lambda: TeacherEnsemble([mlp("a"), mlp("b")], weights=[1.0, -1.0]),
+        ValueError,
+        ["-1.0", ">= 0"],
+    ),
+    Row(
+        "weights of members all zero",
+        lambda: TeacherEnsemble([mlp("a"), mlp("b")], weights=[0, 0]),
+        ValueError,
+        ["must not all be 0", r"\[0.0, 0.0\]"],
+    ),
+    Row(
+        "label loss by a name that means probabilities",
+        lambda: compiled_with(loss="sparse_categorical_crossentropy"),
+        ValueError,
+        ["expects probabilities", r"SparseCategoricalCrossentropy\(from_logits=True\)"],
+    ),
+    Row(
+        "label loss object that expects probabilities",
+        lambda: compiled_with(loss=keras.losses.CategoricalCrossentropy()),
+        ValueError,
+        ["expects probabilities", r"CategoricalCrossentropy\(from_logits=True\)"],
+    ),
+    Row(
+        "label loss that sums",
+        lambda: compiled_with(
+            loss=keras.losses.SparseCategoricalCrossentropy(True, reduction="sum")
+        ),
+        ValueError,
+        ["reduction='sum'", "divides by", "Use the default reduction"],
+    ),
+    *[
+        Row(
+            f"temperature {value!r}",
+            lambda value=value: KnowledgeDistillation(temperature=value),
+            TypeError if isinstance(value, bool | str) else ValueError,
+            [re.escape(f"temperature={value!r}"), "> 0", "between 1 and 20"],
+        )
+        for value in (0, -1.0, float("nan"), float("inf"), True, "4")
+    ],
+    Row(
+        "temperature set to zero later",
+        lambda: setattr(SoftCrossEntropy(), "temperature", 0.0),
+        ValueError,
+        ["temperature=0.0", "> 0"],
+    ),
+    Row(
+        "too many loss weights",
+        lambda: distiller(distillation_loss_weights=[0.25, 3]),
+        ValueError,
+        [r"\[0.25, 3\]", "one number for each of the 1 distillation losses"],
+    ),
+    Row(
+        "negative loss weight",
+        lambda: distiller(distillation_loss_weights=[-1]),
+        ValueError,
+        ["distillation_loss_weights=-1", ">= 0"],
+    ),
+    Row(
+        "student loss weight above 1",
+        lambda: distiller(student_loss_weight=1.5),
+        ValueError,
+        ["student_loss_weight=1.5", "<= 1", "w \\* label loss"],
+    ),
+    Row(
+        "no distillation loss",
+        lambda: Distiller(mlp("teacher"), mlp("student"), None),
+        ValueError,
+        ["`distillation_losses` is None", r"KnowledgeDistillation\(temperature=4.0\)"],
+    ),
+    Row(
+        "empty list of distillation losses",
+        lambda: Distiller(mlp("teacher"), mlp("student"), []),
+        ValueError,
+        ["is empty", r"KnowledgeDistillation\(temperature=4.0\)"],
+    ),
+    Row(
+        "distillation loss by name",
+        lambda: distiller(losses="kl"),
+        TypeError,
+        ["'kl'", "must hold keras_kd.losses", "KnowledgeDistillation"],
+    ),
+    Row(
+        "unknown layer of the student",
+        lambda: distiller(losses=FeatureMatching("hidden", "hiden")),
+        ValueError,
+        ["student 'student' has no layer 'hiden'", "Did you mean 'hidden'", "'logits'"],
+    ),
+    Row(
+        "unknown layer of the teacher",
+        lambda: distiller(losses=FeatureMatching("conv", "hidden")),
+        ValueError,
+        ["teacher 'teacher' has no layer 'conv'", "can be tapped", "'hidden'"],
+    ),
+    Row(
+        "layer of an ensemble without its member",
+        lambda: distiller([mlp("a"), mlp("b")], losses=FeatureMatching("hidden", None)),
+        ValueError,
+        ["2 members", "'0.hidden'", r"\['a', 'b'\]"],
+    ),
+    Row(
+        "layer of a teacher that is not there",
+        lambda: Distiller(None, mlp("s"), FeatureMatching("hidden", "hidden")),
+        ValueError,
+        ["`teacher=None`", "no features", "Pass the teacher itself"],
+    ),
+    Row(
+        "layer name that is no name",
+        lambda: FeatureMatching(3, "hidden"),
+        TypeError,
+        ["`teacher_layer_name`", "3", "int", "or None for the model's output"],
+    ),
+    Row(
+        "features of unlike rank",
+        lambda: FeatureMatching("a", "b").build((None, 4, 4, 8), (None, 8)),
+        ValueError,
+        [r"\(None, 4, 4, 8\)", r"\(None, 8\)", "all axes but the last", "pool"],
+    ),
+    Row(
+        "label outside the classes",
+        lambda: distiller().fit(X, np.full(8, 7), verbose=0),
+        tf.errors.InvalidArgumentError,
+        [r"\[0, 3\)", "UNLABELED", "Fix the labels", r"\[7\]"],
+    ),
+    Row(
+        "label outside the classes, compared",
+        lambda: evaluate_fidelity(mlp("t"), mlp("s"), (X, np.full(8, -2)), verbose=0),
+        tf.errors.InvalidArgumentError,
+        [r"\[0, 3\)", "UNLABELED", r"\[-2\]"],
+    ),
+    Row(
+        "no label loss for the labels' weight",
+        lambda: compiled_with(loss=None),
+        ValueError,
+        ["`student_loss_weight` is 0.5", "no `loss`", "student_loss_weight=0"],
+    ),
+    Row(
+        "no labels in the batch",
+        lambda: distiller().fit(X, verbose=0),
+        ValueError,
+        ["brings no labels", r"give `\(x, y\)`", "UNLABELED", "compile without"],
+    ),
+    Row(
+        "no labels beside stored logits",
+        lambda: without_teacher().fit(
+            X, {"teacher_logits": np.zeros((8, 3), "float32")}, verbose=0
+        ),
+        ValueError,
+        ["brings no labels"],
+    ),
+    Row(
+        "neither teacher nor stored logits",
+        lambda: without_teacher().fit(X, Y, verbose=0),
+        ValueError,
+        ["`teacher=None`", "no stored teacher logits", "'teacher_logits': z"],
+    ),
+    Row(
+        "stored logits of other classes",
+        lambda: stored_logits(5),
+        ValueError,
+        [r"teacher \(\w+, 5\)", r"student \(\w+, 3\)", "same rank and number"],
+    ),
+    Row(
+        "fit before compile",
+        lambda: distiller(compiled=False).fit(X, Y, verbose=0),
+        ValueError,
+        [r"must call `compile\(\)`"],
+    ),
+    Row(
+        "evaluate before compile",
+        lambda: distiller(compiled=False).evaluate(X, Y, verbose=0),
+        ValueError,
+        [r"must call `compile\(\)`"],
+    ),
+    Row(
+        "one logit for two classes",
+        lambda: KnowledgeDistillation()(np.zeros((2, 1)), np.zeros((2, 1))),
+        ValueError,
+        ["at least 2 classes", r"\(2, 1\)", r"\[0, z\]"],
+    ),
+    Row(
+        "fidelity metric by name",
+        lambda: distiller(compiled=False).compile(
+            "sgd", sparse_cross_entropy(), fidelity_metrics=["agreement"]
+        ),
+        TypeError,
+        ["'agreement'", "metric objects", r"Agreement\(k=5\)"],
+    ),
+    Row(
+        "one weight for each class as sample weight",
+        lambda: distiller().fit(X, Y, sample_weight=np.ones((8, 3)), verbose=0),
+        ValueError,
+        [r"\(\w+, 3\)", "one weight an example"],
+    ),
+    Row(
+        "frozen student",
+        lambda: (lambda s: (setattr(s, "trainable", False), distiller(student=s)))(
+            mlp("student")
+        )[1].fit(X, Y, verbose=0),
+        ValueError,
+        ["'student' has no trainable weights", "student.trainable = True"],
+    ),
+    Row(
+        "text for a model with a preprocessor",
+        with_preprocessor,
+        ValueError,
+        ["Strings reached model 'text_model'", "`preprocessor`", "ds.map"],
+    ),
+    Row(
+        "monitor without a dict",
+        lambda: FidelityMonitor((X, Y)),
+        TypeError,
+        ["dict of named sets", '{"test": test_ds}', "tuple"],
+    ),
+    Row(
+        "monitor at every 0 epochs",
+        lambda: FidelityMonitor({"test": (X, Y)}, every=0),
+        ValueError,
+        ["every=0", "at least 1"],
+    ),
+    Row(
+        "monitor without a teacher",
+        lambda: without_teacher().fit(
+            X,
+            {"labels": Y, "teacher_logits": np.zeros((8, 3), "float32")},
+            verbose=0,
+            callbacks=[FidelityMonitor({"test": (X, Y)})],
+        ),
+        ValueError,
+        ["no teacher to compare with", "Pass `teacher=...`"],
+    ),
+    Row(
+        "endless set",
+        lambda: evaluate_fidelity(
+            mlp("t"), mlp("s"), tf.data.Dataset.from_tensors((X, Y)).repeat()
+        ),
+        ValueError,
+        ["repeats without end", "steps="],
+    ),
+    Row(
+        "empty set",
+        lambda: evaluate_fidelity(mlp("t"), mlp("s"), (X[:0], Y[:0]), verbose=0),
+        ValueError,
+        ["is empty", "at least one batch"],
+    ),
+    Row(
+        "set that is none",
+        lambda: evaluate_fidelity(mlp("t"), mlp("s"), 3),
+        TypeError,
+        ["3", "int", "tf.data.Dataset"],
+    ),
+    Row(
+        "k of 0",
+        lambda: Agreement(k=0),
+        ValueError,
+        ["k=0", "at least 1"],
+    ),
+    Row(
+        "half a bin",
+        lambda: ExpectedCalibrationError(num_bins=0.5),
+        TypeError,
+        ["num_bins=0.5", "whole number"],
+    ),
+    Row(
+        "loss without a call",
+        lambda: keras_kd.losses.DistillationLoss()(X, X),
+        NotImplementedError,
+        ["must implement `call", "one value an example"],
+    ),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.mistake)
+def test_mistake_is_answered_at_the_call(row):
+    with pytest.raises(row.error) as raised:
+        row.call()
+    message = " ".join(str(raised.value).split())
+    for text in row.says:
+        assert re.search(text, message), f"{text!r} is not in: {message}"

@@ -1,0 +1,273 @@
+"""What all losses and all metrics have in common, found through `__all__`.
+
+A new one joins by being exported. It needs a line here only where its constructor has
+required arguments, or where it is exempt, and then the line gives the reason.
+"""
+
+import inspect
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from numpy.testing import assert_allclose
+from small_models import mlp, sparse_cross_entropy, toy_data
+
+import keras_kd
+from keras_kd import UNLABELED, losses, metrics
+
+HINT_LAYERS = {"teacher_layer_name": "features", "student_layer_name": "features"}
+ARGUMENTS = {  # other than the defaults, which would not show what a config forgets
+    "Agreement": {"k": 2, "name": "own"},
+    "ExpectedCalibrationError": {"num_bins": 7, "name": "own"},
+    "FeatureMatching": {**HINT_LAYERS, "name": "own", "reduction": "sum"},
+    "KnowledgeDistillation": {"temperature": 2.7, "name": "own", "reduction": "sum"},
+    "NegativeLogLikelihood": {"name": "own", "dtype": "float64"},
+    "PredictiveKL": {"name": "own", "dtype": "float64"},
+    "SoftCrossEntropy": {"temperature": 2.7, "name": "own", "dtype": "float64"},
+}
+REQUIRED = {"FeatureMatching": HINT_LAYERS}
+ABSTRACT = {"DistillationLoss"}  # computes nothing; tests/losses tests its subclasses
+
+
+def classes_of(module, base):
+    exported = {name: getattr(module, name) for name in module.__all__}
+    return [
+        value
+        for name, value in exported.items()
+        if inspect.isclass(value) and issubclass(value, base) and name not in ABSTRACT
+    ]
+
+
+LOSSES = classes_of(losses, losses.DistillationLoss)
+METRICS = classes_of(metrics, keras.metrics.Metric)
+each_loss = pytest.mark.parametrize("cls", LOSSES)
+each_metric = pytest.mark.parametrize("cls", METRICS)
+each_class = pytest.mark.parametrize("cls", LOSSES + METRICS)
+
+
+def make(cls, own=False):
+    """With the arguments that it must have, or with own ones that are no defaults."""
+    arguments = ARGUMENTS if own else REQUIRED
+    return cls(**arguments.get(cls.__name__, {}))
+
+
+def sides(shape=(48, 5), dtype="float32"):
+    teacher, student = np.random.default_rng(0).normal(size=(2, *shape))
+    return teacher.astype(dtype), student.astype(dtype)
+
+
+def is_of_labels(cls):
+    """Whether a metric compares with labels, not with a teacher."""
+    return "labels" in inspect.signature(cls.update_state).parameters
+
+
+def data_for(cls, size=1501):
+    """First and second argument of a metric's `update_state`."""
+    teacher, student = sides((size, 7))
+    return (teacher.argmax(axis=-1) if is_of_labels(cls) else teacher), 3 * student
+
+
+def value_of(thing, *arguments):
+    """Of a loss on these arguments; of a metric that has seen them alone."""
+    if isinstance(thing, keras.metrics.Metric):
+        thing.reset_state()
+        thing.update_state(*arguments)
+        return np.asarray(thing.result())
+    return np.asarray(thing(*arguments))
+
+
+def example_for(cls):
+    return sides() if cls in LOSSES else data_for(cls, 48)
+
+
+def test_every_class_is_under_test():
+    for module in (losses, metrics):
+        exported = {n for n in module.__all__ if inspect.isclass(getattr(module, n))}
+        tested = {cls.__name__ for cls in LOSSES + METRICS}
+        assert exported - tested <= ABSTRACT
+
+
+# Losses and metrics alike.
+
+
+@each_class
+@pytest.mark.parametrize("own", [False, True], ids=["defaults", "own arguments"])
+def test_config_gives_an_equal_object(cls, own):
+    thing, data = make(cls, own), example_for(cls)
+    copies = [
+        cls.from_config(thing.get_config()),
+        keras.saving.deserialize_keras_object(
+            keras.saving.serialize_keras_object(thing)
+        ),
+    ]
+    for copy in copies:
+        assert type(copy) is cls
+        assert copy.get_config() == thing.get_config()
+        assert (copy.name, copy.dtype) == (thing.name, thing.dtype)
+        assert value_of(copy, *data) == value_of(thing, *data)
+
+
+@each_class
+def test_own_arguments_are_in_the_config(cls):
+    config = make(cls, own=True).get_config()
+    given = ARGUMENTS.get(cls.__name__, {})
+    assert config == {**config, **given}
+
+
+@each_class
+def test_the_order_of_examples_does_not_matter(cls):
+    data = example_for(cls)
+    order = np.random.default_rng(1).permutation(len(data[0]))
+    want = value_of(make(cls), *data)
+    found = value_of(make(cls), *(side[order] for side in data))
+    assert_allclose(found, want, rtol=1e-6)
+
+
+@each_class
+def test_compiled_by_xla_the_value_is_the_same(cls):
+    thing, data = make(cls), example_for(cls)
+    want = value_of(thing, *data)
+
+    @tf.function(jit_compile=True)
+    def compiled(*arguments):
+        if cls in LOSSES:
+            return thing(*arguments)
+        thing.update_state(*arguments)
+        return thing.result()
+
+    if cls in METRICS:
+        thing.reset_state()
+    assert_allclose(compiled(*data), want, rtol=1e-5)
+
+
+@each_class
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(cls, dtype):
+    half, wide = [], []
+    for side in example_for(cls):
+        is_float = side.dtype == "float32"
+        half.append(ops.cast(side, dtype) if is_float else side)
+        wide.append(ops.cast(half[-1], "float32") if is_float else side)
+    value = value_of(make(cls), *half)
+    assert value.dtype == "float32"
+    assert value == value_of(make(cls), *wide)
+
+
+@each_class
+def test_the_function_of_the_same_name_gives_the_same_value(cls):
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+    function = getattr(losses if cls in LOSSES else metrics, name)
+    data = example_for(cls)
+    assert_allclose(np.mean(function(*data)), value_of(make(cls), *data), rtol=1e-6)
+
+
+@each_class
+def test_whole_weights_count_as_so_many_examples(cls):
+    data = example_for(cls)
+    weights = np.arange(len(data[0])) % 3
+    repeated = [np.repeat(side, weights, axis=0) for side in data]
+    found, want = value_of(make(cls), *data, weights), value_of(make(cls), *repeated)
+    if cls in LOSSES:  # Keras divides a loss by the examples, whatever they weigh
+        want = want * weights.sum() / len(weights)
+    assert_allclose(found, want, rtol=1e-5)
+
+
+# Losses.
+
+
+@each_loss
+def test_an_empty_batch_has_no_values(cls):
+    """The last batch may leave a replica without examples."""
+    teacher, student = sides((0, 5))
+    assert make(cls).call(teacher, student).shape == (0,)
+
+
+@each_loss
+def test_a_masked_position_does_not_count(cls):
+    teacher, student = sides((6, 8, 5))
+    real = np.arange(8) < np.array([[8], [3], [1], [5], [8], [2]])
+    masked = keras.layers.Masking()(np.where(real[..., None], student, 0.0))
+    want = value_of(make(cls), teacher[real][None], student[real][None])
+    assert_allclose(value_of(make(cls), teacher, masked), want, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings(  # a loss of an inner layer leaves those above alone
+    "ignore:Gradients do not exist for variables"
+)
+@each_loss
+@pytest.mark.parametrize(
+    "distiller", [keras_kd.Distiller, keras.distillation.Distiller]
+)
+def test_a_small_step_lowers_the_loss(cls, distiller):
+    teacher, student = mlp("teacher", seed=1), mlp("student", seed=2)
+    model = distiller(teacher, student, make(cls), student_loss_weight=0.0)
+    model.compile(keras.optimizers.SGD(1e-2), loss=sparse_cross_entropy())
+    x, y = toy_data(24)
+    history = model.fit(x, y, batch_size=24, epochs=2, verbose=0).history
+    first, second = history["distillation_loss"]
+    assert second < first
+
+
+# Metrics.
+
+
+@tf.function
+def see_all(metric, dataset):
+    for batch in dataset:
+        metric.update_state(*batch)
+
+
+@each_metric
+@pytest.mark.parametrize("weigh", [False, True], ids=["plain", "weighted"])
+def test_any_batching_gives_the_value_of_the_whole_set(cls, weigh):
+    data = data_for(cls)
+    if weigh:
+        data = (*data, np.random.default_rng(1).uniform(size=len(data[0])))
+    whole = value_of(make(cls), *data)
+    for size in (7, 64):
+        metric = make(cls)
+        see_all(metric, tf.data.Dataset.from_tensor_slices(data).batch(size))
+        assert_allclose(metric.result(), whole, rtol=1e-6, err_msg=f"batches of {size}")
+
+
+@each_metric
+def test_weight_zero_removes_an_example_even_if_it_is_nan(cls):
+    first, second = data_for(cls)
+    weights = np.random.default_rng(1).integers(0, 2, size=len(first))
+    kept = weights == 1
+    want = value_of(make(cls), first[kept], second[kept])
+    second = np.where(kept[:, None], second, np.nan)
+    assert_allclose(value_of(make(cls), first, second, weights), want, rtol=1e-6)
+
+
+@each_metric
+def test_the_value_of_an_empty_set_is_nan(cls):
+    first, second = data_for(cls)
+    metric = make(cls)
+    assert np.isnan(metric.result())
+    assert np.isnan(value_of(metric, first[:0], second[:0]))
+    assert np.isnan(value_of(metric, first, second, np.zeros(len(first))))
+    assert np.isfinite(value_of(metric, first, second))
+    metric.reset_state()
+    assert np.isnan(metric.result())
+
+
+@each_metric
+def test_the_direction_is_stated(cls):
+    stated = re.search(r"(Higher|Lower) is (closer|better)\.", cls.__doc__)
+    assert cls._direction == {"Higher": "up", "Lower": "down"}[stated[1]]
+
+
+@pytest.mark.parametrize("cls", [cls for cls in METRICS if is_of_labels(cls)])
+def test_rows_without_a_label_do_not_count(cls):
+    labels, logits = data_for(cls)
+    known = np.random.default_rng(1).random(len(labels)) < 0.7
+    want = value_of(make(cls), labels[known], logits[known])
+    one_hot = np.eye(7)[labels] * known[:, None]
+    for partial in (np.where(known, labels, UNLABELED), one_hot):
+        assert_allclose(value_of(make(cls), partial, logits), want, rtol=1e-6)
+    nobody = np.full_like(labels, UNLABELED)
+    assert np.isnan(value_of(make(cls), nobody, logits))
