@@ -3,7 +3,7 @@
     python docs/tables.py
 
 `examples/results/quickstart_DATASET.json` is the `fidelity.json` of a run of
-examples/quickstart.py; `benchmarks/speed/results.jsonl` holds the lines of `make bench`.
+examples/quickstart.py; `benchmarks/speed/results.jsonl` holds what `make bench` prints.
 """
 
 import json

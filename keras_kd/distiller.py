@@ -12,7 +12,7 @@ from keras_kd._common.class_weights import ClassWeights
 from keras_kd._common.distillation_terms import DistillationTerms, Forward
 from keras_kd._common.distribution import BuildBeforeReplicas
 from keras_kd._common.hyperparameter import Hyperparameter
-from keras_kd._common.inputs import check_not_raw_text, inputs_for
+from keras_kd._common.inputs import build_outside_a_call, inputs_for
 from keras_kd._common.jit_choice import JitChoice
 from keras_kd._common.label_loss import LabelLoss, check_takes_logits
 from keras_kd._common.label_metrics import update_label_metrics
@@ -95,6 +95,7 @@ class Distiller(
         name="distiller",
         **kwargs,
     ):
+        checks.check_backend()
         # Inputs reach both models as they come: each casts for itself.
         super().__init__(name=name, autocast=False, **kwargs)
         if teacher is not None and not isinstance(teacher, TeacherEnsemble):
@@ -124,6 +125,10 @@ class Distiller(
             self.built = True
 
     @property
+    def output_names(self):
+        return getattr(self.student, "output_names", None)  # Keras names metrics so
+
+    @property
     def teacher(self):
         """The `TeacherEnsemble`, or None where batches bring stored logits."""
         return self._held.teacher
@@ -144,16 +149,13 @@ class Distiller(
 
     @distillation_loss_weights.setter
     def distillation_loss_weights(self, values):
-        current = self._held.loss_weights
-        values = checks.check_loss_weights(values, len(current))
-        for weight, value in zip(current, values, strict=True):
+        values = checks.check_loss_weights(values, len(self._held.loss_weights))
+        for weight, value in zip(self._held.loss_weights, values, strict=True):
             weight.assign(value)
 
     def build(self, input_shape=None):
         """Build the student and, where losses need them, the projectors."""
-        knows_how = type(self.student).build is not keras.Model.build
-        if knows_how and not self.student.built:
-            self.student.build(input_shape)
+        build_outside_a_call(self.student, input_shape)
         self._build_projectors()
         self.built = True
 
@@ -224,7 +226,6 @@ class Distiller(
 
     def call(self, inputs, training=None):
         """The student's output."""
-        check_not_raw_text(self.student, inputs)
         return self.student(inputs_for(self.student, inputs), training=training)
 
     def train_step(self, data):
@@ -257,7 +258,7 @@ class Distiller(
         if not self.compiled or self._held.step_metrics is None:
             return []
         step, inner = self._held.step_metrics, metrics_of_layers(self.student)
-        compiled = [] if self._compile_metrics is None else [self._compile_metrics]
+        compiled = [self._compile_metrics] if self._compile_metrics else []
         return [*step.loss_metrics, *compiled, *step.fidelity_metrics, *inner]
 
     def compute_loss(
@@ -309,17 +310,15 @@ class Distiller(
         """This replica's share of the objective; takes note of it in the trackers."""
         outputs = named_outputs(self.student, student.outputs)
         terms = self._distillation_terms(batch, teacher, student)
-        label_terms = {}
-        if self._held.label_loss:
-            label_terms = self._held.label_loss.terms(
-                batch.labels, outputs, batch.sample_weight
-            )
+        labels, label_terms = self._held.label_loss, {}
+        if labels:
+            label_terms = labels.terms(batch.labels, outputs, batch.sample_weight)
         num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
         loss, all_examples = local_objective(
             label_terms.values(),
             terms.values(),
             self._held.student_loss_weight.tensor,
-            sum(ops.cast(extra, "float32") for extra in self.losses),
+            self.losses,
             num_examples,
         )
         self._held.step_metrics.update_losses(
@@ -346,8 +345,8 @@ class Distiller(
 
     def _make_variables(self, data):
         batch = unpack_batch(data)
-        student = self._student_forward(batch, training=False)
-        self._distillation_terms(batch, self._teacher_forward(batch), student)
+        sides = self._teacher_forward(batch), self._student_forward(batch, False)
+        self._distillation_terms(batch, *sides)
 
     def _fidelity_logs(self, batch, teacher, student):
         """Metrics of outputs that are there already; no model is called."""

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
-from keras_kd._common.label_loss import in_range
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import as_float32
@@ -307,7 +306,6 @@ def _fidelity_metrics():
 
 def _update_generalization(metrics, labels, logits, weight):
     labels, labelled = sparse_labels(labels, logits)
-    labels = in_range(labels, logits.shape[-1])
     weight = (
         labelled if weight is None else labelled * broadcast_weight(weight, labelled)
     )

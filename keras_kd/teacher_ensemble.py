@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import check_choice, check_number
-from keras_kd._common.inputs import check_not_raw_text, inputs_for
+from keras_kd._common.inputs import inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import without_gradient
@@ -105,7 +105,6 @@ class TeacherEnsemble(keras.Model):
         """Logits of each member, a list; structures where a member has several."""
         outputs = []
         for member, from_logits in zip(self.members, self.from_logits, strict=True):
-            check_not_raw_text(member, inputs)
             logits = _call_frozen(member, inputs)
             if not from_logits:
                 logits = keras.tree.map_structure(_log, logits)
@@ -138,7 +137,7 @@ class TeacherEnsemble(keras.Model):
                 f"outputs of shapes {shapes}."
             )
         logits = ops.stack(at_least_float32(*logits))
-        weights = ops.cast(ops.array(self.member_weights), logits.dtype)
+        weights = ops.convert_to_tensor(self.member_weights, dtype=logits.dtype)
         weights = ops.reshape(weights, [-1] + [1] * (len(logits.shape) - 1))
         if self.combine == "logits":
             return ops.sum(weights * logits, axis=0)

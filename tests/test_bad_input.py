@@ -472,3 +472,9 @@ def test_mistake_is_answered_at_the_call(row):
     message = " ".join(str(raised.value).split())
     for text in row.says:
         assert re.search(text, message), f"{text!r} is not in: {message}"
+
+
+def test_another_backend_is_answered_with_the_one_that_trains(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match=r"'jax'.*KERAS_BACKEND=tensorflow"):
+        distiller()

@@ -269,5 +269,9 @@ def test_rows_without_a_label_do_not_count(cls):
     one_hot = np.eye(7)[labels] * known[:, None]
     for partial in (np.where(known, labels, UNLABELED), one_hot):
         assert_allclose(value_of(make(cls), partial, logits), want, rtol=1e-6)
+    weights = np.random.default_rng(2).uniform(size=len(labels))
+    want = value_of(make(cls), labels[known], logits[known], weights[known])
+    partial = np.where(known, labels, UNLABELED)
+    assert_allclose(value_of(make(cls), partial, logits, weights), want, rtol=1e-6)
     nobody = np.full_like(labels, UNLABELED)
     assert np.isnan(value_of(make(cls), nobody, logits))

@@ -1,4 +1,4 @@
-"""Oracle: float64 NumPy and scikit-learn on the models' own outputs."""
+"""evaluate_fidelity against scikit-learn and float64 NumPy, on every kind of set."""
 
 import dataclasses
 
@@ -7,234 +7,302 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
-from oracles import calibration, logits
-from sklearn.metrics import accuracy_score, log_loss
+from oracles.agreement import agrees
+from oracles.calibration import expected_calibration_error
+from oracles.logits import kl_divergence, softmax
 from small_models import TraceCounter, digest, mlp, scattered, toy_data
 
-from keras_kd import UNLABELED, Distiller, TeacherEnsemble, evaluate_fidelity
-from keras_kd.losses import KnowledgeDistillation
+import keras_kd
+from keras_kd import evaluate_fidelity
 
 CLASSES = 7
-X, Y = toy_data(150, classes=CLASSES)
+SIZE = 83  # 5 batches of 16 and one of 3
+X, Y = toy_data(SIZE, classes=CLASSES)
+WEIGHT = np.random.default_rng(1).uniform(0, 2, SIZE).astype("float32")
+EXACT = {"rtol": 2e-6, "atol": 2e-7}
 
 
-def model(name, seed):
-    return scattered(mlp(name, seed=seed, classes=CLASSES), seed)
+def model(name, seed, **arguments):
+    return scattered(mlp(name, classes=CLASSES, **arguments), seed)
 
 
-@pytest.fixture
-def teacher():
-    return model("teacher", 0)
+def both():
+    return model("teacher", 1, units=10), model("student", 2, norm="batch")
 
 
-@pytest.fixture
-def student():
-    return model("student", 1)
+def logits_of(*models):
+    return [np.asarray(m(X), "float64") for m in models]
 
 
-def outputs(classifier):
-    return np.asarray(classifier(X), "float64")
+def expected(z_t, z_s, y=Y, weight=None):
+    """Numbers of teacher and student by scikit-learn; labels may be missing."""
+    from sklearn.metrics import accuracy_score, log_loss
 
-
-def oracle(teacher, student, labels=Y, weight=None):
-    """All numbers of a comparison, from two arrays of logits."""
-    weight = np.ones(len(labels)) if weight is None else weight
-    predicted = [z.argmax(axis=-1) for z in (teacher, student)]
-    top5 = np.argsort(-student, axis=-1)[:, :5]
-    kl = logits.kl_divergence(teacher, student)
-    numbers = {
-        "student_agreement": np.average(predicted[0] == predicted[1], weights=weight),
-        "student_agreement_top5": np.average(
-            (top5 == predicted[0][:, None]).any(axis=-1), weights=weight
-        ),
-        "student_kl": np.average(kl, weights=weight),
+    weight = np.ones(len(z_t)) if weight is None else np.asarray(weight, "float64")
+    numbers = {"num_examples": len(z_t)}
+    for side, z in (("teacher", z_t), ("student", z_s)):
+        rows = y >= 0
+        of = {"sample_weight": weight[rows]}
+        labels = list(range(CLASSES))
+        numbers |= {
+            f"{side}_accuracy": accuracy_score(y[rows], z[rows].argmax(-1), **of),
+            f"{side}_nll": log_loss(y[rows], softmax(z[rows]), labels=labels, **of),
+            f"{side}_ece": expected_calibration_error(
+                y[rows], z[rows], 15, weight[rows]
+            ),
+        }
+    acc_t, acc_s = numbers["teacher_accuracy"], numbers["student_accuracy"]
+    return numbers | {
+        "student_agreement": np.average(agrees(z_t, z_s), weights=weight),
+        "student_agreement_top5": np.average(agrees(z_t, z_s, 5), weights=weight),
+        "student_kl": np.average(kl_divergence(z_t, z_s), weights=weight),
+        "student_agreement_lower_bound": max(0.0, acc_t + acc_s - 1),
+        "student_agreement_upper_bound": 1 - abs(acc_t - acc_s),
     }
-    for side, z in (("teacher", teacher), ("student", student)):
-        probs = logits.softmax(z)
-        numbers[f"{side}_accuracy"] = accuracy_score(
-            labels, z.argmax(axis=-1), sample_weight=weight
-        )
-        numbers[f"{side}_nll"] = log_loss(
-            labels, probs, labels=range(CLASSES), sample_weight=weight
-        )
-    return numbers
 
 
-def assert_equals_oracle(result, want):
+def assert_result(result, want):
     got = result.as_dict()
+    assert set(got) == set(want)
     for name, value in want.items():
-        assert_allclose(got[name], value, atol=2e-6, err_msg=name)
+        assert_allclose(got[name], value, err_msg=name, **EXACT)
 
 
-class Batches(keras.utils.PyDataset):
+class Rows(keras.utils.PyDataset):
     def __len__(self):
-        return 3
+        return -(-SIZE // 16)
 
     def __getitem__(self, index):
-        rows = slice(64 * index, 64 * (index + 1))
+        rows = slice(index * 16, (index + 1) * 16)
         return X[rows], Y[rows]
 
 
-def batched(size):
-    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(size)
+def generator():
+    rows = Rows()
+    yield from (rows[i] for i in range(len(rows)))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        lambda: (X, Y),
-        lambda: batched(64),
-        lambda: batched(7),
-        lambda: Batches(),
-        lambda: iter([(X[:100], Y[:100]), (X[100:], Y[100:])]),
-    ],
-    ids=["arrays", "batches of 64", "batches of 7", "PyDataset", "generator"],
-)
-def test_numbers_equal_oracle(data, teacher, student):
-    result = evaluate_fidelity(teacher, student, data(), verbose=0)
-    assert result.num_examples == 150
-    assert_equals_oracle(result, oracle(outputs(teacher), outputs(student)))
+SETS = {
+    "arrays": lambda: (X, Y),
+    "lists of arrays": lambda: [X, Y],
+    "tf.data": lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(16),
+    "shuffled tf.data": lambda: (
+        tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(99).batch(10)
+    ),
+    "PyDataset": Rows,
+    "generator": generator,
+    "one-hot": lambda: (X, np.eye(CLASSES)[Y]),
+}
 
 
-def test_calibration_error_equals_oracle(teacher, student):
+@pytest.mark.parametrize("kind", SETS)
+def test_numbers_equal_scikit_learn(kind):
+    teacher, student = both()
+    result = evaluate_fidelity(teacher, student, SETS[kind](), batch_size=16, verbose=0)
+    assert_result(result, expected(*logits_of(teacher, student)))
+
+
+def test_sample_weights_weigh_every_number():
+    teacher, student = both()
+    result = evaluate_fidelity(teacher, student, (X, Y, WEIGHT), verbose=0)
+    z_t, z_s = logits_of(teacher, student)
+    assert_result(result, expected(z_t, z_s, weight=WEIGHT))
+
+
+def test_the_calibration_error_has_the_bins_asked_for():
+    teacher, student = both()
     result = evaluate_fidelity(teacher, student, (X, Y), num_bins=10, verbose=0)
-    for side, classifier in (("teacher", teacher), ("student", student)):
-        want = calibration.expected_calibration_error(Y, outputs(classifier), 10)
-        assert_allclose(result.as_dict()[f"{side}_ece"], want, atol=1e-6)
+    for side, z in zip(
+        ("teacher", "student"), logits_of(teacher, student), strict=True
+    ):
+        want = expected_calibration_error(Y, z, 10)
+        assert_allclose(result.as_dict()[f"{side}_ece"], want, **EXACT)
 
 
-def test_sample_weights_weight_every_number(teacher, student):
-    weight = np.random.default_rng(0).integers(0, 3, len(X)).astype("float32")
-    result = evaluate_fidelity(
-        teacher, student, (X, Y, weight), batch_size=32, verbose=0
-    )
-    want = oracle(outputs(teacher), outputs(student), weight=weight)
-    assert_equals_oracle(result, want)
+def test_progress_is_shown(capsys):
+    evaluate_fidelity(*both(), Rows(), verbose=1)
+    assert "6/6" in capsys.readouterr().out
 
 
-def test_bounds_follow_from_the_accuracies_and_hold(teacher, student):
-    result = evaluate_fidelity(teacher, student, (X, Y), verbose=0)
-    accuracies = result.teacher.accuracy, result.student.accuracy
-    lower, upper = max(0, sum(accuracies) - 1), 1 - abs(np.subtract(*accuracies))
-    assert_allclose(result.student.agreement_lower_bound, lower)
-    assert_allclose(result.student.agreement_upper_bound, upper)
-    assert lower - 1e-6 <= result.student.agreement <= upper + 1e-6
+def test_unlabelled_examples_count_in_the_comparison_only():
+    teacher, student = both()
+    y = Y.copy()
+    y[::4] = keras_kd.UNLABELED
+    result = evaluate_fidelity(teacher, student, (X, y), batch_size=16, verbose=0)
+    assert_result(result, expected(*logits_of(teacher, student), y=y))
 
 
-def test_control_is_compared_with_the_same_teacher(teacher, student):
-    control = model("control", 2)
-    both = evaluate_fidelity(teacher, student, (X, Y), control=control, verbose=0)
-    alone = evaluate_fidelity(teacher, control, (X, Y), verbose=0)
-    assert both.control == alone.student
-    assert both.teacher == alone.teacher
-    assert both.as_dict()["control_kl"] == alone.student.kl
+@pytest.mark.parametrize("given", ["array", "tuple", "tf.data"])
+def test_without_labels_only_the_comparison_is_made(given):
+    teacher, student = both()
+    dataset = {
+        "array": X,
+        "tuple": (X,),
+        "tf.data": tf.data.Dataset.from_tensor_slices(X).batch(16),
+    }[given]
+    result = evaluate_fidelity(teacher, student, dataset, verbose=0)
+    want = expected(*logits_of(teacher, student))
+    got = result.as_dict()
+    for name in ("student_agreement", "student_agreement_top5", "student_kl"):
+        assert_allclose(got.pop(name), want[name], err_msg=name, **EXACT)
+    assert got.pop("num_examples") == SIZE
+    assert set(got.values()) == {None}
+    assert "NLL (nats)" in str(result)
 
 
-def test_without_labels_only_the_models_are_compared(teacher, student):
-    result = evaluate_fidelity(
-        teacher, student, tf.data.Dataset.from_tensor_slices(X).batch(64), verbose=0
-    )
-    want = oracle(outputs(teacher), outputs(student))
-    assert_allclose(result.student.kl, want["student_kl"], atol=2e-6)
-    assert result.teacher.accuracy is None
-    assert result.student.nll is None
-    assert result.student.agreement_upper_bound is None
-    assert "-" in str(result)
+def test_models_that_end_in_a_softmax_are_recognised():
+    teacher, student = both()
+    ends = [
+        keras.Model(m.input, keras.layers.Softmax()(m.output))
+        for m in (teacher, student)
+    ]
+    result = evaluate_fidelity(*ends, (X, Y), verbose=0)
+    want = expected(*logits_of(teacher, student))
+    for name, value in result.as_dict().items():
+        assert_allclose(value, want[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_unlabelled_rows_count_in_the_comparison_only(teacher, student):
-    labels = np.where(np.arange(len(Y)) % 3 == 0, UNLABELED, Y)
-    result = evaluate_fidelity(teacher, student, (X, labels), verbose=0)
-    want = oracle(outputs(teacher), outputs(student))
-    assert_allclose(result.student.kl, want["student_kl"], atol=2e-6)
-    known = labels != UNLABELED
-    accuracy = accuracy_score(Y[known], outputs(student)[known].argmax(axis=-1))
-    assert_allclose(result.student.accuracy, accuracy, atol=1e-6)
-
-
-def test_models_that_end_in_a_softmax_are_recognised(teacher, student):
-    heads = [keras.Sequential([m, keras.layers.Softmax()]) for m in (teacher, student)]
-    plain = evaluate_fidelity(teacher, student, (X, Y), verbose=0).as_dict()
-    with_heads = evaluate_fidelity(*heads, (X, Y), verbose=0).as_dict()
-    for name, value in plain.items():
-        assert_allclose(with_heads[name], value, atol=1e-5, err_msg=name)
-
-
-def test_teacher_may_be_a_list_or_an_ensemble_and_student_a_distiller(student):
-    members = [model("a", 3), model("b", 4)]
-    distiller = Distiller(members, student, KnowledgeDistillation())
-    results = {
-        evaluate_fidelity(t, s, (X, Y), verbose=0)
-        for t in (members, TeacherEnsemble(members))
-        for s in (student, distiller)
+def test_the_control_is_compared_with_the_same_teacher():
+    teacher, student = both()
+    control = model("control", 3)
+    result = evaluate_fidelity(teacher, student, (X, Y), control, verbose=0)
+    z_t, z_s, z_c = logits_of(teacher, student, control)
+    want = expected(z_t, z_s)
+    of_control = {
+        name.replace("student", "control"): value
+        for name, value in expected(z_t, z_c).items()
+        if name.startswith("student")
     }
-    assert len(results) == 1
-
-
-def test_a_model_is_identical_to_itself(teacher):
-    result = evaluate_fidelity(teacher, teacher, (X, Y), verbose=0)
-    assert result.student.agreement == 1.0
-    assert result.student.kl == 0.0
-
-
-def test_each_model_is_called_once_a_batch():
-    counters = {name: TraceCounter() for name in ("teacher", "student", "control")}
-    models = {
-        name: mlp(name, classes=CLASSES, extra=[counter])
-        for name, counter in counters.items()
-    }
-    for counter in counters.values():
-        counter.reset()
-    evaluate_fidelity(
-        models["teacher"],
-        models["student"],
-        batched(64),
-        control=models["control"],
-        verbose=0,
-    )
-    assert {name: counter.runs for name, counter in counters.items()} == {
-        "teacher": 3,
-        "student": 3,
-        "control": 3,
-    }
-    assert all(counter.traces == 1 for counter in counters.values())
-
-
-def test_models_are_left_as_they_were(teacher, student):
-    before = digest(teacher), digest(student)
-    evaluate_fidelity(teacher, student, (X, Y), verbose=0)
-    assert (digest(teacher), digest(student)) == before
-
-
-def test_top_5_says_nothing_for_five_classes_or_fewer():
-    x, y = toy_data(20, classes=5)
-    result = evaluate_fidelity(
-        mlp("t", classes=5), mlp("s", seed=1, classes=5), (x, y), verbose=0
-    )
-    assert result.student.agreement_top5 is None
-
-
-def test_steps_limit_the_pass(teacher, student):
-    endless = batched(50).repeat()
-    result = evaluate_fidelity(teacher, student, endless, steps=2, verbose=0)
-    assert result.num_examples == 100
-
-
-def test_result_is_frozen_and_prints_as_a_table(teacher, student):
-    control = model("control", 2)
-    result = evaluate_fidelity(teacher, student, (X, Y), control=control, verbose=0)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        result.num_examples = 3
-    lines = str(result).splitlines()
-    assert lines[0].split() == ["150", "examples", "teacher", "student", "control"]
-    row = next(line for line in lines if line.startswith("KL"))
-    assert row.split()[-3:] == [
-        "-",
-        f"{result.student.kl:.4f}",
-        f"{result.control.kl:.4f}",
+    assert_result(result, want | of_control)
+    assert list(dataclasses.asdict(result)) == [
+        "num_examples",
+        "teacher",
+        "student",
+        "control",
     ]
 
 
-def test_progress_is_shown(teacher, student, capsys):
-    evaluate_fidelity(teacher, student, batched(64), verbose=1)
-    assert "3/3" in capsys.readouterr().out
+def test_ensembles_and_distillers_are_compared_too():
+    teacher, student = both()
+    other = model("other", 4)
+    loss = keras_kd.losses.KnowledgeDistillation()
+    distiller = keras_kd.Distiller([teacher, other], student, loss)
+    wants = evaluate_fidelity(distiller.teacher, student, (X, Y), verbose=0)
+    assert evaluate_fidelity([teacher, other], distiller, (X, Y), verbose=0) == wants
+    z_t, z_o, z_s = logits_of(teacher, other, student)
+    ensemble = np.log((softmax(z_t) + softmax(z_o)) / 2)
+    assert_result(wants, expected(ensemble, z_s))
+
+
+def test_few_classes_have_no_top_five():
+    teacher, student = (scattered(mlp(n), i) for i, n in enumerate("ts"))
+    result = evaluate_fidelity(teacher, student, toy_data(20), verbose=0)
+    assert result.student.agreement_top5 is None
+
+
+def test_each_model_is_called_once_a_batch_and_left_as_found():
+    counters = [TraceCounter(name=f"counter_{i}") for i in range(3)]
+    models = [
+        mlp(f"m{i}", classes=CLASSES, norm="batch", dropout=0.5, extra=[counter])
+        for i, counter in enumerate(counters)
+    ]
+    hashes = [digest(m) for m in models]
+    for counter in counters:
+        counter.reset()
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+    evaluate_fidelity(models[0], models[1], dataset, models[2], verbose=0)
+    assert [counter.runs for counter in counters] == [6, 6, 6]
+    assert [counter.traces for counter in counters] == [1, 1, 1]
+    assert [digest(m) for m in models] == hashes
+
+
+def test_steps_limit_a_pass():
+    teacher, student = both()
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16).repeat()
+    result = evaluate_fidelity(teacher, student, dataset, steps=3, verbose=0)
+    z_t, z_s = logits_of(teacher, student)
+    assert_result(result, expected(z_t[:48], z_s[:48], Y[:48]))
+
+
+def test_masked_positions_do_not_count():
+    tokens = np.array([[3, 1, 2, 0, 0], [4, 0, 0, 0, 0], [1, 2, 3, 4, 0]])
+    tags = np.array([[0, 1, 2, 0, 0], [1, 0, 0, 0, 0], [2, 2, 1, 0, 0]])
+
+    def tagger(name, seed):
+        inputs = keras.Input((5,), dtype="int32")
+        x = keras.layers.Embedding(6, 4, mask_zero=True)(inputs)
+        x = keras.layers.Dense(CLASSES)(x)
+        return scattered(keras.Model(inputs, x, name=name), seed)
+
+    teacher, student = tagger("teacher", 1), tagger("student", 2)
+    result = evaluate_fidelity(teacher, student, (tokens, tags), verbose=0)
+    present = tokens > 0
+    z_t, z_s = (np.asarray(m(tokens), "float64")[present] for m in (teacher, student))
+    assert_result(result, expected(z_t, z_s, tags[present]))
+
+
+def result_of_both():
+    return evaluate_fidelity(*both(), (X, Y), model("control", 3), verbose=0)
+
+
+def test_the_result_is_frozen():
+    result = result_of_both()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.num_examples = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.student.kl = 0.0
+
+
+def test_the_table_shows_every_number_of_every_side():
+    result = result_of_both()
+    header, rule, *rows = str(result).splitlines()
+    assert header.split() == ["83", "examples", "teacher", "student", "control"]
+    assert set(rule) == {"-"}
+    shown = {row[:24].strip(): row[24:].split() for row in rows}
+    numbers = result.as_dict()
+    wanted = {
+        "accuracy": "accuracy",
+        "NLL (nats)": "nll",
+        "ECE": "ece",
+        "agreement with teacher": "agreement",
+        "teacher's class in top 5": "agreement_top5",
+        "agreement, lower bound": "agreement_lower_bound",
+        "agreement, upper bound": "agreement_upper_bound",
+    }
+    for label, key in wanted.items():
+        cells = [numbers.get(f"{s}_{key}") for s in ("teacher", "student", "control")]
+        want = ["-" if c is None else f"{c:.4f}" for c in cells]
+        (row,) = [r for r in rows if r.startswith(label + "  ")]
+        assert row[len(label) :].split() == want, label
+    assert len(shown) == 8
+
+
+def test_the_bounds_hold():
+    numbers = result_of_both().as_dict()
+    for side in ("student", "control"):
+        low, high = (numbers[f"{side}_agreement_{b}_bound"] for b in ("lower", "upper"))
+        assert low <= numbers[f"{side}_agreement"] <= high
+
+
+def test_a_model_agrees_with_itself():
+    teacher, _ = both()
+    result = evaluate_fidelity(teacher, teacher, (X, Y), verbose=0)
+    assert result.student.agreement == 1.0
+    assert result.student.kl == 0.0
+    assert result.teacher.accuracy == result.student.accuracy
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind", "message"),
+    [
+        (lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(8).repeat(),
+         ValueError, r"repeats without end.*`steps=\.\.\.`"),
+        (lambda: iter(()), ValueError, "is empty.*at least one batch"),
+        (lambda: (X, Y, WEIGHT, Y), ValueError, r"`\(x, y\)`.*Received 4"),
+        (lambda: 3, TypeError, "must be a tf.data.Dataset.*Received: 3 of type int"),
+    ],
+    ids=["endless", "empty", "four arrays", "no set"],
+)  # fmt: skip
+def test_a_set_that_cannot_be_compared_on_is_refused(dataset, kind, message):
+    with pytest.raises(kind, match=message):
+        evaluate_fidelity(*both(), dataset(), verbose=0)

@@ -65,12 +65,14 @@ ROWS = {
     32: f"{HERE}::test_row_32_label_loss_is_optional_and_metrics_have_keras_forms",
     33: f"{HERE}::test_row_33_distillation_loss_is_true_at_full_label_weight",
     **dict.fromkeys(
-        (34, 35, 36),
+        (34, 35),
+        "distributed/test_mirrored.py::test_a_loss_counts_alike_whatever_its_type",
+    ),
+    **dict.fromkeys(
+        (36, 37),
         "distributed/test_mirrored.py::"
         "test_weights_losses_and_metrics_equal_one_device",
     ),
-    37: "distributed/test_mirrored.py::"
-    "test_several_epochs_with_uneven_tails_equal_one_device",
     38: "Keras's own: dropout masks and BatchNormalization statistics of replicas; "
     "README names it under Limits",
     39: "not yet: fit under MultiWorkerMirroredStrategy; README names it under Limits",
@@ -132,17 +134,17 @@ def test_row_2_student_is_better_than_without_a_teacher(digits):
         teacher.fit(x, y, epochs=30, verbose=0)
         few = np.random.default_rng(seed).permutation(len(x))[:200]
         candidates = {
-            "ours": Distiller(teacher, digit_mlp(32), KnowledgeDistillation(3.0)),
+            "ours": Distiller(teacher, digit_mlp(64), KnowledgeDistillation(3.0)),
             "keras default": keras.distillation.Distiller(
                 keras.models.clone_model(teacher),
-                digit_mlp(32),
+                digit_mlp(64),
                 keras.distillation.LogitsDistillation(3.0),
             ),
-            "labels alone": digit_mlp(32),
+            "labels alone": digit_mlp(64),
         }
         candidates["keras default"].teacher.set_weights(teacher.get_weights())
         for name, model in candidates.items():
-            model.compile("adam", sparse_cross_entropy())
+            model.compile(keras.optimizers.Adam(1e-2), sparse_cross_entropy())
             model.fit(x[few], y[few], epochs=60, verbose=0)
             predicted = model.predict(x_test, verbose=0).argmax(axis=-1)
             accuracies[name].append((predicted == y_test).mean())

@@ -6,6 +6,15 @@ from keras_kd._common.checks import check_number
 from keras_kd._common.output_kind import output_kind
 
 
+def check_backend():
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "keras_kd.Distiller trains on Keras's TensorFlow backend; this is "
+            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before Python "
+            "starts. (The losses and metrics run on any backend.)"
+        )
+
+
 def check_student(student, members):
     if not isinstance(student, keras.Model):
         raise TypeError(

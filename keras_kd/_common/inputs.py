@@ -1,5 +1,7 @@
 """What a model takes: its part of a batch, and the specification of its inputs."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -19,6 +21,7 @@ def inputs_for(model, x):
 
     So a teacher with three inputs and a student with two train on one batch.
     """
+    check_not_raw_text(model, x)
     structure = symbolic_inputs(model)
     if not isinstance(x, dict) or structure is None:
         return x
@@ -53,6 +56,25 @@ def check_not_raw_text(model, x):
         )
 
 
+def build_outside_a_call(model, input_shape):
+    """Build a model unless it is built.
+
+    In the call of another model it would be too late: what is built there, a Sequential
+    for one, records the `training=True` of that call for good.
+    """
+    if model.built:
+        return
+    if isinstance(model, keras.Sequential):
+        model.build(input_shape)
+        return
+    floats = keras.tree.map_shape_structure(
+        lambda shape: keras.KerasTensor(shape, keras.config.floatx()), input_shape
+    )
+    # An input that is no float may not come through: then the call has to build.
+    with contextlib.suppress(Exception):
+        model(floats)
+
+
 def input_spec(model):
     """Structure of `tf.TensorSpec` that the model was built for, None if unknown."""
     symbolic = symbolic_inputs(model)
@@ -63,9 +85,10 @@ def input_spec(model):
     shape = (model.get_build_config() or {}).get("input_shape")
     if shape is None:
         return None
-    # A subclassed model records shapes, not dtypes: floats are Keras's own guess too.
+    # A subclassed model records the shapes of its first batch, and no dtypes: floats
+    # are Keras's own guess too.
     return keras.tree.map_shape_structure(
-        lambda s: tf.TensorSpec(s, keras.config.floatx()), shape
+        lambda s: tf.TensorSpec((None, *s[1:]), keras.config.floatx()), shape
     )
 
 

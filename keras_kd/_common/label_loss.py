@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.labels import are_class_indices, labelled_rows
+from keras_kd._common.labels import are_class_indices, in_range, labelled_rows
 from keras_kd._common.outputs import match_to_outputs
 from keras_kd._common.weights import combined_mask, make_term
 
@@ -68,22 +68,6 @@ def _term(loss, labels, logits, sample_weight, factor):
     mask = combined_mask(logits, values)
     factor = 1.0 if factor is None else factor
     return make_term(values, factor, sample_weight, mask, labelled)
-
-
-def in_range(labels, num_classes):
-    """The labels, or an error with the first class index that the models lack."""
-    import tensorflow as tf  # only here: the rest of this module is keras.ops
-
-    rule = (
-        f"Integer labels must lie in [0, {num_classes}), the classes of the models, or "
-        "be keras_kd.UNLABELED (-1). Fix the labels, or give the models more classes. "
-        "Smallest and largest label received:"
-    )
-    inside = tf.reduce_all((labels >= 0) & (labels < num_classes))
-    extremes = [tf.reduce_min(labels), tf.reduce_max(labels)]
-    # Before any kernel reads the labels and fails with a message of its own.
-    with tf.control_dependencies([tf.debugging.Assert(inside, [rule, *extremes])]):
-        return tf.identity(labels)
 
 
 def _resolve(loss):

@@ -35,6 +35,24 @@ def labelled_rows(labels, logits):
     return labels, ops.cast(labelled, keras.config.floatx())
 
 
+def in_range(labels, num_classes):
+    """The labels, or an error with the first class index that the models lack."""
+    if keras.backend.backend() != "tensorflow":
+        return labels
+    import tensorflow as tf  # only here: the rest of this module is keras.ops
+
+    rule = (
+        f"Integer labels must lie in [0, {num_classes}), the classes of the models, or "
+        "be keras_kd.UNLABELED (-1). Fix the labels, or give the models more classes. "
+        "Smallest and largest label received:"
+    )
+    inside = tf.reduce_all((labels >= 0) & (labels < num_classes))
+    extremes = [tf.reduce_min(labels), tf.reduce_max(labels)]
+    # Before any kernel reads the labels and fails with a message of its own.
+    with tf.control_dependencies([tf.debugging.Assert(inside, [rule, *extremes])]):
+        return tf.identity(labels)
+
+
 def _holds_negatives(labels):
     return not keras.backend.standardize_dtype(labels.dtype).startswith(("u", "b"))
 
@@ -44,4 +62,6 @@ def sparse_labels(labels, logits):
     labels, labelled = labelled_rows(labels, logits)
     if len(labels.shape) == len(logits.shape):
         labels = ops.argmax(labels, axis=-1)
+    else:  # -100 would be read as the hundredth class from the end
+        labels = in_range(labels, logits.shape[-1])
     return ops.cast(labels, "int32"), labelled

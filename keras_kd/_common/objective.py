@@ -7,7 +7,7 @@ from keras_kd._common.weights import weighted_sum
 
 
 def local_objective(
-    label_terms, distillation_terms, student_loss_weight, regularization, num_examples
+    label_terms, distillation_terms, student_loss_weight, extra_losses, num_examples
 ):
     """This replica's share of the objective, and the examples of the global batch.
 
@@ -24,11 +24,12 @@ def local_objective(
         * ops.divide_no_nan(ops.cast(weighted_sum(term), "float32"), size)
         for term, size in zip(terms, sizes[:-1], strict=True)
     ]
+    extra = sum(ops.cast(loss, "float32") for loss in extra_losses)
     label_loss = sum(shares[: len(label_terms)])
     distillation_loss = sum(shares[len(label_terms) :])
     objective = (
         student_loss_weight * label_loss
         + (1.0 - student_loss_weight) * distillation_loss
-        + regularization / num_replicas()
+        + extra / num_replicas()  # regularisation is of weights, not of examples
     )
     return objective, sizes[-1]

@@ -57,6 +57,14 @@ def test_the_last_class_of_a_type_without_negatives_is_a_label(dtype, classes, l
     assert_array_equal(counts, [1, 1])
 
 
+@pytest.mark.parametrize("label", [3, -2, -100])
+@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
+def test_a_label_outside_the_classes_is_an_error(label, in_graph):
+    function = tf.function(module.sparse_labels) if in_graph else module.sparse_labels
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must lie in \[0, 3\)"):
+        function(tf.constant([2, label, 0, UNLABELED]), LOGITS)
+
+
 def test_labels_in_the_loss_keep_their_form():
     indices, _ = module.labelled_rows(np.array([[2], [-1], [0], [1]]), LOGITS)
     assert indices.shape == (4,)

@@ -38,6 +38,13 @@ def test_kl_of_near_neighbours_keeps_its_relative_precision(classes, distance):
     assert_allclose(found, want, rtol=1e-6 / distance)
 
 
+@pytest.mark.parametrize("distance", [1e-8, 1e-7, 1e-6])
+def test_kl_below_the_last_digit_is_not_negative(distance):
+    p, step = np.random.default_rng(0).normal(size=(2, 4096, 3))
+    q = (p + distance * step).astype("float32")
+    assert np.min(numerics.kl_divergence(p.astype("float32"), q)) >= 0
+
+
 def test_kl_switches_forms_without_a_jump():
     """Its two forms meet where |log p/q| is 1."""
     gaps = np.linspace(0.5, 3.0, 200)

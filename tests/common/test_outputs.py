@@ -112,3 +112,15 @@ def test_half_precision_outputs_are_widened_with_their_mask(dtype, wide):
     assert_array_equal(found["a"], rows)
     assert_array_equal(found["a"]._keras_mask, mask)
     assert found["b"][0] is A
+
+
+def test_gradients_stop_and_masks_ride_along():
+    mask, x = tf.constant([True, False]), tf.ones((2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        squared = x**2
+        squared._keras_mask = mask
+        frozen = module.without_gradient({"a": squared})["a"]
+    assert frozen._keras_mask is mask
+    assert_array_equal(frozen, squared)
+    assert tape.gradient(frozen, x) is None

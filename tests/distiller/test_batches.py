@@ -151,10 +151,11 @@ def test_callbacks_of_keras_work(tmp_path):
         validation_data=(X, Y),
         callbacks=[schedule, early, best, log],
     ).history
-    assert len(history["loss"]) == 1  # no agreement reaches 2
+    assert len(history["loss"]) == 2  # no agreement reaches 2, which Keras sees late
     assert_allclose(history["learning_rate"], rates)
     loaded = keras.saving.load_model(tmp_path / "best.keras")
-    assert_allclose(loaded.predict(X, verbose=0), distiller.predict(X, verbose=0))
+    kl = loaded.evaluate(X, Y, return_dict=True, verbose=0)["teacher_student_kl"]
+    assert_allclose(kl, min(history["val_teacher_student_kl"]), rtol=1e-5)
     assert "teacher_student_kl" in (tmp_path / "log.csv").read_text()
 
 

@@ -212,7 +212,7 @@ def test_several_outputs_with_a_loss_each(structure, missing):
     targets = y if structure is dict else list(y.values())
     history = fit(distiller, X, targets, batch_size=6, validation_data=(X, targets))
     wants = {}
-    z_t, z_s = (dict(zip(HEADS, leaves(m), strict=True)) for m in (teacher, student))
+    z_t, z_s = (by_head(m(X)) for m in (teacher, student))
     label_losses = {}
     for head in HEADS:
         counts = y[head] >= 0
@@ -233,8 +233,10 @@ def test_several_outputs_with_a_loss_each(structure, missing):
         assert_allclose(history[f"val_{name}"], [want], err_msg=name, **EXACT)
 
 
-def leaves(model):
-    return [np.asarray(z, "float64") for z in keras.tree.flatten(model(X))]
+def by_head(outputs):
+    if not isinstance(outputs, dict):
+        outputs = dict(zip(HEADS, outputs, strict=True))
+    return {head: np.asarray(z, "float64") for head, z in outputs.items()}
 
 
 def test_an_output_without_a_loss_is_distilled_only():
@@ -266,7 +268,8 @@ def test_unlike_policies_train_together(teacher_policy, student_policy):
     z_t, z_s = (np.asarray(keras.ops.cast(m(X), "float64")) for m in (teacher, student))
     logs = distiller.evaluate(X, Y, return_dict=True, verbose=0)
     want = knowledge_distillation(z_t, z_s, 4.0).mean()
-    assert_allclose(logs["knowledge_distillation"], want, rtol=1e-4, atol=1e-5)
+    rtol = 5e-3 if student_policy == "mixed_bfloat16" else 1e-4  # of the logits
+    assert_allclose(logs["knowledge_distillation"], want, rtol=rtol, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1e4], ids=str)
@@ -298,16 +301,17 @@ def nested(name, seed):
 def test_a_dotted_path_reaches_into_a_nested_functional_model():
     teacher, student = nested("teacher", 1), nested("student", 0)
     loss = FeatureMatching("backbone.hidden", "backbone.hidden")
-    distiller = keras_kd.Distiller(teacher, student, loss, student_loss_weight=0.0)
+    losses = [loss, KnowledgeDistillation()]
+    distiller = keras_kd.Distiller(teacher, student, losses, student_loss_weight=0.0)
     distiller.compile(keras.optimizers.SGD(0.0))
-    history = distiller.fit(X, verbose=0).history
+    logs = distiller.evaluate(X, return_dict=True, verbose=0)
     hidden = [
         np.asarray(m.get_layer("backbone").get_layer("hidden")(X), "float64")
         for m in (teacher, student)
     ]
     projected = hidden[1] @ np.asarray(loss.projector.kernel, "float64")
     want = np.mean((hidden[0] - projected) ** 2)
-    assert_allclose(history["distillation_loss"], [want], **EXACT)
+    assert_allclose(logs["feature_matching"], want, **EXACT)
 
 
 def test_layers_shared_by_both_models_stay_trainable():

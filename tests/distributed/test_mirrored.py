@@ -33,7 +33,7 @@ def on_two_devices():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-def build(losses, *, student=None, l2=1e-2, optimizer=None, **compile_arguments):
+def build(losses, *, student=None, l2=1e-2, loss=None, **compile_arguments):
     teacher = scattered(mlp("teacher", units=12, norm="layer"), seed=7)
     student = student or mlp("student", seed=1, units=6, norm="layer", l2=l2)
     distiller = keras_kd.Distiller(
@@ -44,8 +44,8 @@ def build(losses, *, student=None, l2=1e-2, optimizer=None, **compile_arguments)
         student_loss_weight=0.3,
     )
     distiller.compile(
-        optimizer=optimizer or keras.optimizers.SGD(0.05, momentum=0.9),
-        loss=sparse_cross_entropy(),
+        optimizer=keras.optimizers.SGD(0.05, momentum=0.9),
+        loss=loss or sparse_cross_entropy(),
         metrics=["accuracy"],
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="weighted")],
         fidelity_metrics=[keras_kd.metrics.Agreement(k=2)],
@@ -79,14 +79,14 @@ def batches(size, *, unlabelled=True, weighted=True):
     return tf.data.Dataset.from_tensor_slices(parts).batch(BATCH)
 
 
-def train(strategy, make, dataset, epochs=1, callbacks=()):
+def train(strategy, make, dataset, epochs=1, validation=None, callbacks=()):
     keras.utils.set_random_seed(5)
     with strategy.scope():
         distiller = make()
     fitted = distiller.fit(
         dataset,
         epochs=epochs,
-        validation_data=batches(37),
+        validation_data=validation,
         callbacks=list(callbacks),
         verbose=0,
     )
@@ -94,9 +94,12 @@ def train(strategy, make, dataset, epochs=1, callbacks=()):
     return distiller, weights, fitted.history
 
 
-def assert_same_training(make, dataset, epochs=1):
-    one, weights, history = train(on_one_device(), make, dataset, epochs)
-    two, weights_of_two, history_of_two = train(on_two_devices(), make, dataset, epochs)
+def assert_same_training(make, dataset, epochs=1, validation=None):
+    runs = [
+        train(strategy(), make, dataset, epochs, validation)
+        for strategy in (on_one_device, on_two_devices)
+    ]
+    (one, weights, history), (two, weights_of_two, history_of_two) = runs
     assert two.distribute_strategy.num_replicas_in_sync == 2
     assert list(history) == list(history_of_two)
     for name, values in history.items():
@@ -107,24 +110,65 @@ def assert_same_training(make, dataset, epochs=1):
 
 
 @pytest.mark.parametrize(
+    "losses",
+    [logit_and_feature_losses, pytest.param(logit_loss, marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize(
     "size", [BATCH * STEPS, BATCH * (STEPS - 1) + 1], ids=["even", "tail of one"]
 )
-@pytest.mark.parametrize("losses", [logit_loss, logit_and_feature_losses])
 def test_weights_losses_and_metrics_equal_one_device(losses, size):
-    assert_same_training(lambda: build(losses()), batches(size))
+    validation = batches(BATCH * 2 + 1)
+    assert_same_training(lambda: build(losses()), batches(size), validation=validation)
 
 
+def cross_entropy(labels, logits):
+    """A function where a loss object is usual: Keras reduces the two differently."""
+    return keras.losses.sparse_categorical_crossentropy(labels, logits, True)
+
+
+class LogitGap(keras_kd.losses.DistillationLoss):
+    def call(self, teacher_outputs, student_outputs):
+        gap = keras.ops.square(teacher_outputs - student_outputs)
+        return keras.ops.mean(gap, axis=-1)
+
+
+class ScalarGap(keras.distillation.DistillationLoss):
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        return keras.ops.mean(keras.ops.abs(teacher_outputs - student_outputs))
+
+
+def losses_of_every_type():
+    inner = keras.losses.KLDivergence()
+    return [
+        LogitGap(name="logit_gap"),
+        ScalarGap(),
+        keras.distillation.LogitsDistillation(temperature=2.0, loss=inner),
+        keras.distillation.FeatureDistillation("mse", "hidden", "hidden"),
+    ]
+
+
+def test_a_loss_counts_alike_whatever_its_type():
+    def make():
+        student = mlp("student", seed=1, units=12, norm="layer")
+        return build(losses_of_every_type(), student=student, loss=cross_entropy)
+
+    assert_same_training(make, batches(BATCH * 4 + 1, weighted=False))
+
+
+@pytest.mark.slow
 def test_several_epochs_with_uneven_tails_equal_one_device():
     assert_same_training(
         lambda: build(logit_and_feature_losses()), batches(BATCH * 3 + 1), epochs=4
     )
 
 
+@pytest.mark.slow
 def test_unweighted_labelled_training_equals_one_device():
     dataset = batches(BATCH * 4 + 1, unlabelled=False, weighted=False)
     assert_same_training(lambda: build(logit_loss(), l2=0.0), dataset)
 
 
+@pytest.mark.slow
 def test_an_unlabelled_replica_takes_part_in_distillation():
     """The second half of each batch, one replica's share, has no labels at all."""
     x, y = toy_data(BATCH * 2)
@@ -149,7 +193,10 @@ class Subclassed(keras.Model):
         return self.head(self.norm(self.hidden(inputs)))
 
 
-@pytest.mark.parametrize("losses", [logit_loss, logit_and_feature_losses])
+@pytest.mark.parametrize(
+    "losses",
+    [logit_and_feature_losses, pytest.param(logit_loss, marks=pytest.mark.slow)],
+)
 def test_an_unbuilt_subclassed_student_equals_one_device(losses):
     keras.utils.set_random_seed(1)
     assert_same_training(
@@ -158,6 +205,7 @@ def test_an_unbuilt_subclassed_student_equals_one_device(losses):
     )
 
 
+@pytest.mark.slow
 def test_stored_teacher_logits_equal_one_device():
     x, y = toy_data(BATCH * 4 + 1)
     targets = {"labels": y, "teacher_logits": np.tanh(x[:, :3])}
@@ -169,24 +217,10 @@ def test_stored_teacher_logits_equal_one_device():
         distiller.compile(keras.optimizers.SGD(0.1), loss=sparse_cross_entropy())
         return distiller
 
-    one, weights, history = train_without_validation(on_one_device(), make, dataset)
-    two, others, history_of_two = train_without_validation(
-        on_two_devices(), make, dataset
-    )
-    for ours, theirs in zip(weights, others, strict=True):
-        assert_allclose(theirs, ours, **TOLERANCE)
-    for name, values in history.items():
-        assert_allclose(history_of_two[name], values, err_msg=name, **TOLERANCE)
+    assert_same_training(make, dataset)
 
 
-def train_without_validation(strategy, make, dataset):
-    with strategy.scope():
-        distiller = make()
-    history = distiller.fit(dataset, verbose=0).history
-    weights = [np.array(keras.ops.convert_to_numpy(w)) for w in distiller.weights]
-    return distiller, weights, history
-
-
+@pytest.mark.slow
 def test_evaluate_and_predict_equal_one_device():
     x, _ = toy_data(BATCH * 2 + 1)
     results = []
@@ -207,8 +241,13 @@ def test_fidelity_monitor_equals_one_device():
     seen = []
     for strategy in (on_one_device(), on_two_devices()):
         monitor = FidelityMonitor({"test": batches(BATCH * 2 + 1)})
-        make = lambda: build(logit_loss())  # noqa: E731
-        _, _, history = train(strategy, make, batches(BATCH * 3), 2, [monitor])
+        _, _, history = train(
+            strategy,
+            lambda: build(logit_loss()),
+            batches(BATCH * 2),
+            epochs=1,
+            callbacks=[monitor],
+        )
         seen.append({k: v for k, v in history.items() if k.startswith("test/")})
     assert len(seen[0]) == 8
     assert seen[0].keys() == seen[1].keys()
