@@ -21,21 +21,23 @@ def update_label_metrics(
     weights = [None] if sample_weight is None else compiled._flatten_y(sample_weight)
     if len(weights) < len(y_preds):
         weights = weights[:1] * len(y_preds)
-    rows = zip(
-        compiled._flat_metrics,
-        compiled._flat_weighted_metrics,
-        y_trues,
-        y_preds,
-        weights,
-        strict=True,
-    )
-    for metrics, weighted_metrics, y_true, y_pred, weight in rows:
+    for i, (y_true, y_pred) in enumerate(zip(y_trues, y_preds, strict=True)):
         y_true, labelled = labels_of_output(losses.get(id(y_pred)), y_true, y_pred)
+        metrics = _of_output(compiled._flat_metrics, i)
         if metrics:
             metrics.update_state(y_true, y_pred, labelled)
+        weighted_metrics = _of_output(compiled._flat_weighted_metrics, i)
         if weighted_metrics:
-            if labelled is not None and weight is not None:
-                weight = broadcast_weight(weight, labelled) * labelled
-            elif weight is None:
-                weight = labelled
+            weight = _labelled_weight(weights[i], labelled)
             weighted_metrics.update_state(y_true, y_pred, weight)
+
+
+def _of_output(metrics, index):
+    """Metrics of an output; Keras 3.12 leaves the list short where it got none."""
+    return metrics[index] if index < len(metrics) else None
+
+
+def _labelled_weight(weight, labelled):
+    if weight is None or labelled is None:
+        return labelled if weight is None else weight
+    return broadcast_weight(weight, labelled) * labelled

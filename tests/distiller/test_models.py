@@ -66,13 +66,22 @@ def fit(distiller, x=X, y=Y, **arguments):
     return distiller.fit(x, y, verbose=0, **arguments).history
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
-@pytest.mark.parametrize("student_kind", STUDENTS)
-@pytest.mark.parametrize("teacher_kind", TEACHERS)
+def pairs_of_kinds():
+    """Each teacher and each student once; the other pairs, and XLA, are slow."""
+    for teacher in TEACHERS:
+        for student in STUDENTS:
+            quick = teacher == "functional" or student == "functional"
+            marks = [] if quick else [pytest.mark.slow]
+            yield pytest.param(teacher, student, False, marks=marks)
+    for student in STUDENTS:
+        yield pytest.param("functional", student, True, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("teacher_kind", "student_kind", "jit_compile"), list(pairs_of_kinds())
+)
 def test_any_teacher_teaches_any_student(teacher_kind, student_kind, jit_compile):
     """With a feature loss between inner layers of unlike widths."""
-    if jit_compile and teacher_kind != "functional":
-        pytest.skip("XLA compiles the same step; one teacher suffices")
     inner = FeatureMatching(INNER[teacher_kind], INNER[student_kind.split()[-1]])
     losses = [KnowledgeDistillation(), inner]
     student = STUDENTS[student_kind]()
@@ -162,7 +171,9 @@ def test_each_model_takes_its_part_of_the_batch(pair):
     kind, make_teacher, make_student = PAIRS[pair]
     teacher, student, x = make_teacher(), make_student(), BATCHES[kind]
     distiller = keras_kd.Distiller(teacher, student, KnowledgeDistillation())
-    distiller.compile(keras.optimizers.SGD(0.0), loss=sparse_cross_entropy())
+    distiller.compile(
+        keras.optimizers.SGD(0.0), loss=sparse_cross_entropy(), run_eagerly=True
+    )
     history = fit(distiller, x, Y, batch_size=8, validation_data=(x, Y))
     part = {n: x[n] for n in teacher.input} if isinstance(teacher.input, dict) else x
     z_t = np.asarray(teacher(part), "float64")
@@ -208,6 +219,7 @@ def test_several_outputs_with_a_loss_each(structure, missing):
         loss=per_output(sparse_cross_entropy),
         loss_weights=factors if structure is dict else list(factors.values()),
         metrics=per_output(lambda: ["accuracy"]),
+        run_eagerly=True,
     )
     targets = y if structure is dict else list(y.values())
     history = fit(distiller, X, targets, batch_size=6, validation_data=(X, targets))
@@ -259,7 +271,9 @@ def test_unlike_policies_train_together(teacher_policy, student_policy):
     student = mlp("student", seed=1, norm="batch", dtype=student_policy)
     losses = [KnowledgeDistillation(), FeatureMatching("hidden", "hidden")]
     distiller = keras_kd.Distiller(teacher, student, losses)
-    distiller.compile(keras.optimizers.SGD(0.05), loss=sparse_cross_entropy())
+    distiller.compile(
+        keras.optimizers.SGD(0.05), loss=sparse_cross_entropy(), run_eagerly=True
+    )
     scaled = isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)
     assert scaled == (student_policy == "mixed_float16")
     history = fit(distiller, batch_size=16, epochs=6, shuffle=False)

@@ -43,8 +43,16 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}], ids=str)
-@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("arrays", {}),
+        ("tf.data", {"steps_per_execution": 2}),
+        pytest.param("arrays", {"steps_per_execution": 2}, marks=pytest.mark.slow),
+        pytest.param("tf.data", {}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_no_trace_after_the_first_epoch(kind, options):
     counter = TraceCounter()
     distiller = build(counter, **options)

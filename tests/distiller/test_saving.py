@@ -61,17 +61,18 @@ STUDENTS = {
 }
 
 
-def compiled(distiller, optimizer=None):
+def compiled(distiller, **options):
     distiller.compile(
-        optimizer=optimizer or keras.optimizers.SGD(0.05, momentum=0.9),
+        optimizer=keras.optimizers.SGD(0.05, momentum=0.9),
         loss=sparse_cross_entropy(),
         metrics=["accuracy"],
         fidelity_metrics=[keras_kd.metrics.Agreement(k=2)],
+        **options,
     )
     return distiller
 
 
-def with_everything(kind="functional", optimizer=None):
+def with_everything(kind="functional", **options):
     """Unlike members, a projector, BatchNormalization, momentum, odd settings."""
     teacher = keras_kd.TeacherEnsemble(unlike_members(), weights=[0.5, 0.2, 0.3])
     losses = [
@@ -79,7 +80,7 @@ def with_everything(kind="functional", optimizer=None):
         FeatureMatching("one.features", "features"),
     ]
     distiller = keras_kd.Distiller(teacher, STUDENTS[kind](), losses, [1.5, 0.25], 0.4)
-    return compiled(distiller, optimizer)
+    return compiled(distiller, **options)
 
 
 def train(distiller, epochs=2, **arguments):
@@ -105,7 +106,7 @@ def assert_same_weights(ours, theirs, **tolerance):
 
 @pytest.mark.parametrize("kind", STUDENTS)
 def test_a_loaded_distiller_goes_on_as_if_uninterrupted(kind, tmp_path):
-    distiller = with_everything(kind)
+    distiller = with_everything(kind, run_eagerly=kind != "functional")
     train(distiller)
     distiller.save(tmp_path / "d.keras")
     loaded = keras.saving.load_model(tmp_path / "d.keras")
@@ -172,7 +173,8 @@ def test_losses_of_keras_load_and_go_on(tmp_path):
             loss="mse", teacher_layer_name="features", student_layer_name="features"
         ),
     ]
-    distiller = compiled(keras_kd.Distiller(mlp("teacher"), mlp("student"), losses))
+    distiller = keras_kd.Distiller(mlp("teacher"), mlp("student"), losses)
+    compiled(distiller, run_eagerly=True)
     train(distiller)
     distiller.save(tmp_path / "d.keras")
     loaded = keras.saving.load_model(tmp_path / "d.keras")
@@ -199,7 +201,8 @@ class LogitGap(keras_kd.losses.DistillationLoss):
 
 def test_a_registered_loss_of_the_users_loads(tmp_path):
     loss = LogitGap(power=1.5)
-    distiller = compiled(keras_kd.Distiller(mlp("teacher"), mlp("student"), loss))
+    distiller = keras_kd.Distiller(mlp("teacher"), mlp("student"), loss)
+    compiled(distiller, run_eagerly=True)
     train(distiller)
     distiller.save(tmp_path / "d.keras")
     loaded = keras.saving.load_model(tmp_path / "d.keras")
@@ -209,10 +212,12 @@ def test_a_registered_loss_of_the_users_loads(tmp_path):
     assert_same_weights(loaded, distiller, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["functional", "sequential"])
+@pytest.mark.parametrize(
+    "kind", ["functional", pytest.param("sequential", marks=pytest.mark.slow)]
+)
 def test_the_saved_student_loads_without_keras_kd(kind, tmp_path):
-    distiller = with_everything(kind)
-    train(distiller)
+    distiller = with_everything(kind, run_eagerly=True)
+    train(distiller, epochs=1)
     distiller.student.save(tmp_path / "student.keras")
     np.save(tmp_path / "x.npy", X)
     script = """
@@ -243,7 +248,8 @@ def ensemble_of(size, kind="functional"):
     losses = [KnowledgeDistillation(), FeatureMatching("hidden", "features", name="f")]
     if size > 1:
         losses[1] = FeatureMatching("0.hidden", "features", name="f")
-    return compiled(keras_kd.Distiller(members, STUDENTS[kind](), losses))
+    distiller = keras_kd.Distiller(members, STUDENTS[kind](), losses)
+    return compiled(distiller, run_eagerly=True)
 
 
 def size_of(path):
@@ -318,7 +324,7 @@ class Crash(keras.callbacks.Callback):
 def test_backup_and_restore_resumes_after_a_crash(kind, tmp_path):
     def start(*callbacks, change=0.0):
         keras.utils.set_random_seed(0)
-        distiller = with_everything(kind)
+        distiller = with_everything(kind, run_eagerly=kind != "functional")
         for weight in distiller.trainable_weights:
             weight.assign(weight + change)
         return distiller, lambda: train(distiller, epochs=5, callbacks=list(callbacks))
