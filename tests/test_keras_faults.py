@@ -54,9 +54,9 @@ ROWS = {
     22: "distiller/test_saving.py::test_a_checkpoint_does_not_grow_with_the_ensemble",
     23: "distiller/test_saving.py::test_a_registered_loss_of_the_users_loads",
     24: f"{HERE}::test_row_24_weights_load_and_export_works_before_the_first_fit",
-    25: f"{HERE}::test_row_25_several_outputs_take_labels",
-    26: f"{HERE}::test_row_26_teacher_and_student_may_take_unlike_inputs",
-    27: f"{HERE}::test_row_27_teacher_and_student_may_have_unlike_dtypes",
+    25: "distiller/test_models.py::test_several_outputs_with_a_loss_each",
+    26: "distiller/test_models.py::test_each_model_takes_its_part_of_the_batch",
+    27: "distiller/test_models.py::test_unlike_policies_train_together",
     28: "test_teacher_ensemble.py::test_log_of_mean_probability_equals_oracle",
     29: "distiller/test_batches.py::"
     "test_stored_logits_replace_the_call_of_a_live_teacher",
@@ -284,52 +284,6 @@ def two_heads(name, structure, seed):
     ]
     outputs = dict(zip("ab", heads, strict=True)) if structure is dict else heads
     return keras.Model(inputs, outputs, name=name)
-
-
-@pytest.mark.parametrize("structure", [dict, list], ids=lambda kind: kind.__name__)
-def test_row_25_several_outputs_take_labels(structure):
-    teacher, student = (two_heads(n, structure, i) for i, n in enumerate("ts"))
-    labels = [Y, (Y + 2) % 5]
-    losses = [sparse_cross_entropy(), sparse_cross_entropy()]
-    if structure is dict:
-        labels, losses = (dict(zip("ab", v, strict=True)) for v in (labels, losses))
-    model = distiller(teacher, student, KnowledgeDistillation(2.0), loss=losses)
-    outputs = [keras.tree.flatten(m(X)) for m in (teacher, student)]
-    logs = model.evaluate(X, labels, verbose=0, return_dict=True)
-    kd = sum(
-        oracle.knowledge_distillation(np.array(t), np.array(s), 2.0).mean()
-        for t, s in zip(*outputs, strict=True)
-    )
-    assert_allclose(logs["distillation_loss"], kd, rtol=1e-4)
-    assert_allclose(logs["student_loss"], logs["a_loss"] + logs["b_loss"], rtol=1e-5)
-    assert {"a_agreement", "b_agreement", "b_teacher_student_kl"} <= set(logs)
-    model.fit(X, labels, verbose=0)
-
-
-def test_row_26_teacher_and_student_may_take_unlike_inputs():
-    def of_inputs(names, name):
-        inputs = {n: keras.Input((4,), name=n) for n in names}
-        joined = keras.layers.Concatenate()([*inputs.values()])
-        return keras.Model(inputs, keras.layers.Dense(3)(joined), name=name)
-
-    teacher, student = of_inputs("abc", "t"), of_inputs("ab", "s")
-    batch = dict.fromkeys("abc", X)
-    model = distiller(teacher, student, KnowledgeDistillation())
-    assert np.isfinite(model.fit(batch, Y, verbose=0).history["loss"]).all()
-    assert model.predict(batch, verbose=0).shape == (32, 3)
-
-
-@pytest.mark.parametrize("teacher", ["float32", "mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("student", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_row_27_teacher_and_student_may_have_unlike_dtypes(teacher, student):
-    model = distiller(
-        mlp("t", dtype=teacher),
-        mlp("s", dtype=student),
-        [KnowledgeDistillation(), FeatureMatching("features", "features")],
-    )
-    assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
-    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert scaled == (student == "mixed_float16")
 
 
 @keras.saving.register_keras_serializable(package="keras_kd_tests")

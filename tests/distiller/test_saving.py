@@ -104,7 +104,16 @@ def assert_same_weights(ours, theirs, **tolerance):
         np.testing.assert_allclose(one, other, **tolerance)
 
 
-@pytest.mark.parametrize("kind", STUDENTS)
+functional_and_slow_others = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind == "functional" else [pytest.mark.slow])
+        for kind in STUDENTS
+    ],
+)
+
+
+@functional_and_slow_others
 def test_a_loaded_distiller_goes_on_as_if_uninterrupted(kind, tmp_path):
     distiller = with_everything(kind, run_eagerly=kind != "functional")
     train(distiller)
@@ -320,7 +329,7 @@ class Crash(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("kind", STUDENTS)
+@functional_and_slow_others
 def test_backup_and_restore_resumes_after_a_crash(kind, tmp_path):
     def start(*callbacks, change=0.0):
         keras.utils.set_random_seed(0)
