@@ -97,7 +97,7 @@ def digest(model):
     return joined.hexdigest()
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class TraceCounter(keras.layers.Layer):
     """Identity; `traces` counts Python calls, `runs` counts executions."""
 

@@ -44,7 +44,7 @@ def softmax_head(name="softmax_model"):
     )
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class SubclassedSoftmax(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

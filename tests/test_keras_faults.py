@@ -286,7 +286,7 @@ def two_heads(name, structure, seed):
     return keras.Model(inputs, outputs, name=name)
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     def __init__(self, backbone, **kwargs):
         super().__init__(**kwargs)

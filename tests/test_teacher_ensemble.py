@@ -137,7 +137,7 @@ def test_tokens_keep_their_leading_dimensions():
     assert_allclose(combined, [want, want[::-1]], rtol=1e-5, atol=1e-6)
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -228,7 +228,7 @@ def test_a_masked_token_does_not_count(masked):
     assert_allclose(logs["loss"], want, **EXACT)
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Penalised(keras.layers.Layer):
     def call(self, inputs):
         self.add_loss(0.25 * keras.ops.mean(keras.ops.square(inputs)))

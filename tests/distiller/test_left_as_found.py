@@ -20,7 +20,7 @@ import keras_kd
 from keras_kd.losses import FeatureMatching, KnowledgeDistillation
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class AlwaysNoisy(keras.layers.Layer):
     """Draws from its SeedGenerator at inference too."""
 
@@ -33,7 +33,7 @@ class AlwaysNoisy(keras.layers.Layer):
         return inputs + 0.01 * noise
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Penalised(keras.layers.Layer):
     """Adds a loss of its own in every call."""
 
@@ -42,7 +42,7 @@ class Penalised(keras.layers.Layer):
         return inputs
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     """BatchNormalization, Dropout and other noise, called in the model."""
 

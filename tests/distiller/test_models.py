@@ -14,7 +14,7 @@ X, Y = toy_data(16)
 EXACT = {"rtol": 2e-6, "atol": 2e-7}
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     """`call` without a training argument; "backbone" is a model of its own."""
 
@@ -119,7 +119,7 @@ def as_tuple(names, name):
     return keras.Model(inputs, outputs, name=name)
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class OfDict(keras.Model):
     """A subclassed model takes of a dict what it wants."""
 

@@ -18,7 +18,7 @@ X, Y = toy_data(40)
 BATCH = 8
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     def __init__(self, units=5, **kwargs):
         super().__init__(**kwargs)
@@ -192,7 +192,7 @@ def test_losses_of_keras_load_and_go_on(tmp_path):
     assert_same_weights(loaded, distiller, rtol=1e-6, atol=1e-7)
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class LogitGap(keras_kd.losses.DistillationLoss):
     """A user's loss with an argument."""
 

@@ -178,7 +178,7 @@ def test_an_unlabelled_replica_takes_part_in_distillation():
     assert np.isfinite(history["student_loss"]).all()
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     """Its outputs are known only when the first batch comes."""
 

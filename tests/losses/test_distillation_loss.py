@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from keras_kd import losses
 
 
-@keras.saving.register_keras_serializable(package="keras_kd_tests")
+@keras.saving.register_keras_serializable(package=__name__)
 class LogitGap(losses.DistillationLoss):
     def call(self, teacher_logits, student_logits):
         return ops.mean(ops.abs(teacher_logits - student_logits), axis=-1)
