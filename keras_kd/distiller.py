@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common import distiller_checks as checks
-from keras_kd._common.batch import split_targets, unpack_batch
+from keras_kd._common.batch import unpack_batch
 from keras_kd._common.class_weights import ClassWeights
 from keras_kd._common.distillation_terms import DistillationTerms, Forward
 from keras_kd._common.distribution import BuildBeforeReplicas
@@ -24,9 +24,10 @@ from keras_kd._common.outputs import (
     symbolic_outputs,
     without_gradient,
 )
-from keras_kd._common.saving import SavesCompileArguments, architecture
+from keras_kd._common.saving import DistillerFiles, architecture
 from keras_kd._common.step_metrics import StepMetrics, metrics_of_layers
 from keras_kd._common.taps import record_outputs
+from keras_kd._common.weights import one_weight_an_example
 from keras_kd.losses.keras_distillation import as_distillation_loss
 from keras_kd.metrics import Agreement, PredictiveKL
 from keras_kd.teacher_ensemble import TeacherEnsemble
@@ -34,7 +35,7 @@ from keras_kd.teacher_ensemble import TeacherEnsemble
 
 @keras.saving.register_keras_serializable(package="keras_kd")
 class Distiller(
-    JitChoice, ClassWeights, BuildBeforeReplicas, SavesCompileArguments, keras.Model
+    JitChoice, ClassWeights, BuildBeforeReplicas, DistillerFiles, keras.Model
 ):
     """Trains a student on labels and on what frozen teachers say of the same inputs.
 
@@ -274,13 +275,13 @@ class Distiller(
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the compiled label metrics and give all logs."""
-        outputs = as_float32(y_pred)
+        outputs, batch = as_float32(y_pred), unpack_batch((x, y, sample_weight))
         if self._compile_metrics is not None:
             update_label_metrics(
                 self._compile_metrics,
-                split_targets(y)[0],
+                batch.labels,
                 outputs,
-                sample_weight,
+                batch.sample_weight,
                 named_outputs(self.student, outputs),
                 self._held.label_loss,
             )
@@ -333,7 +334,7 @@ class Distiller(
         terms = self._held.terms(
             teacher,
             student,
-            checks.one_weight_an_example(batch.sample_weight),
+            one_weight_an_example(batch.sample_weight),
             [weight.tensor for weight in self._held.loss_weights],
         )
         if len(self._projectors) < len(self._held.terms.trainable_layers):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
+from keras_kd._common.distribution import over_replicas
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import as_float32
@@ -189,7 +190,7 @@ class FidelityPass:
             metric.reset_state()
         progress = keras.utils.Progbar(steps, verbose=1 if verbose else 0)
         if self._strategy.num_replicas_in_sync > 1:
-            dataset = self._strategy.experimental_distribute_dataset(dataset)
+            dataset = over_replicas(dataset, self._strategy)
         self._step = self._step or self._compiled_step(dataset)
         done = 0
         for batch in batches(dataset):

@@ -382,6 +382,22 @@ ROWS = [
         ["'agreement'", "metric objects", r"Agreement\(k=5\)"],
     ),
     Row(
+        "fidelity metric that is no list",
+        lambda: compiled_with(
+            loss=sparse_cross_entropy(), fidelity_metrics=Agreement()
+        ),
+        TypeError,
+        ["must be a list", r"\[keras_kd.metrics.Agreement\(k=5\)\]", "Agreement"],
+    ),
+    Row(
+        "one logit for two classes, in a distiller",
+        lambda: distiller(mlp("t", classes=1), mlp("s", classes=1)).fit(
+            X, Y[:, None] > 1, verbose=0
+        ),
+        ValueError,
+        ["at least 2 classes", r"\[0, z\]"],
+    ),
+    Row(
         "one weight for each class as sample weight",
         lambda: distiller().fit(X, Y, sample_weight=np.ones((8, 3)), verbose=0),
         ValueError,

@@ -249,6 +249,13 @@ def test_several_losses_are_logged_by_name():
     assert set(logs) == {"loss", "distillation_loss", *means, *fidelity}
 
 
+@pytest.mark.parametrize("kind", [list, tuple, np.array], ids=lambda f: f.__name__)
+def test_loss_weights_come_in_any_sequence(kind):
+    losses = [KnowledgeDistillation(), SoftCrossEntropy()]
+    distiller = build(*models(), losses, kind([0.25, 2]))
+    assert distiller.distillation_loss_weights == (0.25, 2.0)
+
+
 def test_without_labels_only_distillation_is_logged():
     teacher, student = models()
     distiller = build(teacher, student, None, None, 0.0, loss=None)

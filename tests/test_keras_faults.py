@@ -269,7 +269,8 @@ def test_row_24_weights_load_and_export_works_before_the_first_fit(tmp_path):
     assert_allclose(second(X), first(X))
     restore = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     second.fit(X, Y, verbose=0, callbacks=[restore])
-    second.student.export(tmp_path / "student", verbose=False)
+    second.export(tmp_path / "student", verbose=False)
+    assert (tmp_path / "student" / "saved_model.pb").exists()
 
 
 def two_heads(name, structure, seed):

@@ -20,7 +20,11 @@ class Batch(NamedTuple):
 def unpack_batch(data):
     """Read `x`, `(x, y)` or `(x, y, sample_weight)`; `y` may carry teacher logits."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    return Batch(x, *split_targets(y), sample_weight)
+    labels, teacher_logits = split_targets(y)
+    if labels is not y and isinstance(sample_weight, dict):
+        # Keras hands one array of weights to each entry of `y`.
+        sample_weight = sample_weight.get("labels", sample_weight.get("teacher_logits"))
+    return Batch(x, labels, teacher_logits, sample_weight)
 
 
 def split_targets(y):

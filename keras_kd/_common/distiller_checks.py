@@ -1,6 +1,7 @@
 """Checks of the Distiller's arguments and of the batches that reach it."""
 
 import keras
+import numpy as np
 
 from keras_kd._common.checks import check_number
 from keras_kd._common.output_kind import output_kind
@@ -70,8 +71,7 @@ def check_losses(losses):
 def check_loss_weights(weights, num_losses):
     if weights is None:
         return [1.0] * num_losses
-    if not isinstance(weights, (list, tuple)):
-        weights = [weights]
+    weights = list(weights) if np.ndim(weights) == 1 else [weights]
     if len(weights) != num_losses:
         raise ValueError(
             "`distillation_loss_weights` must hold one number for each of the "
@@ -108,6 +108,12 @@ def check_compile(loss, metrics, student_loss_weight):
             "`loss` for the labels. Pass e.g. "
             "`loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, or "
             "build the Distiller with `student_loss_weight=0` to use no labels."
+        )
+    if not isinstance(metrics, (list, tuple, type(None))):
+        raise TypeError(
+            "`fidelity_metrics` must be a list of metric objects, e.g. "
+            f"[keras_kd.metrics.Agreement(k=5)]. Received: {metrics!r} of type "
+            f"{type(metrics).__name__}."
         )
     for metric in metrics or []:
         if not isinstance(metric, keras.metrics.Metric):
@@ -147,14 +153,3 @@ def check_batch(batch, has_teacher, needs_labels, needs_features):
             "keras_kd.UNLABELED where some are missing), or compile without `loss` and "
             "`metrics` and with `student_loss_weight=0`."
         )
-
-
-def one_weight_an_example(sample_weight):
-    """The sample weights that all distillation losses share."""
-    leaves = keras.tree.flatten(sample_weight)
-    if len(leaves) > 1:
-        raise ValueError(
-            "Distillation losses weight examples, not outputs: give one "
-            f"`sample_weight` of shape (batch,). Received {len(leaves)} of them."
-        )
-    return leaves[0] if leaves else None

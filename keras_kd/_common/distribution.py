@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_kd._common.datasets import batches
+
 
 def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
@@ -15,6 +17,25 @@ def global_sum(local):
     return tf.distribute.get_replica_context().all_reduce("SUM", local)
 
 
+def over_replicas(dataset, strategy):
+    """Batches of any kind of set, each cut into one part a replica."""
+    if isinstance(dataset, tf.data.Dataset):
+        return strategy.experimental_distribute_dataset(dataset)
+    return (_cut(batch, strategy) for batch in batches(dataset))
+
+
+def _cut(batch, strategy):
+    def part(context):
+        def rows(leaf):
+            size = -(-len(leaf) // strategy.num_replicas_in_sync)
+            start = context.replica_id_in_sync_group * size
+            return tf.convert_to_tensor(leaf[start : start + size])
+
+        return keras.tree.map_structure(rows, batch)
+
+    return strategy.experimental_distribute_values_from_function(part)
+
+
 class BuildBeforeReplicas:
     """Mix-in before `keras.Model`: what the first batch sizes is made outside replicas.
 
@@ -22,6 +43,19 @@ class BuildBeforeReplicas:
     replicas, in which no variable can be made any more. `_make_variables(data)` takes
     part in that where `_has_all_variables()` is false.
     """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras takes the mean of the replicas' parts, which fails on unequal ones.
+        strategy = self._distribute_strategy
+        if strategy is not None and iterator is not None:
+            for _, _, parts in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda part: strategy.experimental_local_results(part)[0],
+                    next(parts),
+                )
+                break
+            iterator = None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         if data_batch is not None and not self._has_all_variables():

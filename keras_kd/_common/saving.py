@@ -10,12 +10,16 @@ def architecture(model):
     return config
 
 
-class SavesCompileArguments:
-    """Mix-in before `keras.Model`: what `compile` was given comes back with a file.
+class DistillerFiles:
+    """Mix-in before `keras.Model`: what the files of a Distiller hold.
 
-    Keras does so only for models whose `compile` is its own. The model keeps what was
-    given in `_held.compile_arguments`; its configuration holds serialised objects.
+    What `compile` was given comes back with a file; Keras does so only for models whose
+    `compile` is its own. It is kept in `_held.compile_arguments`.
     """
+
+    def export(self, filepath, *args, **kwargs):
+        """Export the student: what it gives is what a call of the distiller gives."""
+        return self.student.export(filepath, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

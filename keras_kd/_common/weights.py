@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 
@@ -33,6 +34,23 @@ def weighted_sum(term):
 def weighted(values, weight):
     """values * weight, where a weight of 0 removes even an infinite or NaN value."""
     return ops.where(weight == 0, ops.zeros_like(values), values) * weight
+
+
+def one_weight_an_example(sample_weight):
+    """The weights that all distillation losses share: their mean over the outputs.
+
+    Keras hands one array of weights to each output of a model.
+    """
+    given = [w for w in keras.tree.flatten(sample_weight) if w is not None]
+    if len({len(weight.shape) for weight in given}) > 1:
+        raise ValueError(
+            "Distillation losses weight examples, so the weights of all outputs must "
+            f"have one shape. Received: {[tuple(w.shape) for w in given]}. Give one "
+            "`sample_weight` of shape (batch,)."
+        )
+    if len(given) < 2:
+        return given[0] if given else None
+    return sum(ops.cast(weight, "float32") for weight in given) / len(given)
 
 
 def broadcast_weight(sample_weight, values):

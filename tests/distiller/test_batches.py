@@ -192,6 +192,19 @@ def test_stored_teacher_logits_train_as_the_live_teacher_does(kind, reference):
     assert_as_reference(reference, distiller, history)
 
 
+def test_sample_weights_reach_stored_logits_as_they_reach_live_ones():
+    """Keras hands the weights of arrays to both entries of the target."""
+    teacher = scattered(mlp("teacher", units=10), seed=5)
+    targets = {"labels": Y, "teacher_logits": teacher.predict(X, verbose=0)}
+    weight = np.random.default_rng(2).uniform(0, 2, len(X)).astype("float32")
+    stored = build(teacher=None, run_eagerly=True)
+    fit(stored, X, targets, batch_size=BATCH, sample_weight=weight)
+    live = build(run_eagerly=True)
+    fit(live, X, Y, batch_size=BATCH, sample_weight=weight)
+    for ours, theirs in zip(numpy_weights(stored), numpy_weights(live), strict=True):
+        assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_stored_logits_replace_the_call_of_a_live_teacher(reference):
     other = scattered(mlp("other", units=10), seed=9)
     teacher = scattered(mlp("teacher", units=10), seed=5)

@@ -252,6 +252,30 @@ def by_head(outputs):
     return {head: np.asarray(z, "float64") for head, z in outputs.items()}
 
 
+@pytest.mark.parametrize("structure", [dict, list])
+def test_sample_weights_weigh_all_outputs(structure):
+    """One array for all, as Keras takes it: it hands it to each output."""
+    teacher, student = (two_headed(n, structure, i) for i, n in enumerate("ts"))
+    y, losses = dict.fromkeys(HEADS, Y), dict.fromkeys(HEADS, sparse_cross_entropy())
+    if structure is list:
+        y, losses = list(y.values()), list(losses.values())
+    distiller = keras_kd.Distiller(teacher, student, KnowledgeDistillation())
+    distiller.compile(keras.optimizers.SGD(0.0), loss=losses, run_eagerly=True)
+    weight = np.random.default_rng(2).uniform(0, 2, 16).astype("float32")
+    weight[::3] = 0.0
+    history = fit(distiller, X, y, sample_weight=weight)
+    z_t, z_s = (by_head(m(X)) for m in (teacher, student))
+    kd = sum(knowledge_distillation(z_t[h], z_s[h], 4.0) for h in HEADS)
+    labels = sum(-log_softmax(z_s[h])[np.arange(16), Y] for h in HEADS)
+    want = {
+        "distillation_loss": np.average(kd, weights=weight),
+        "student_loss": np.average(labels, weights=weight),
+        "loss": np.mean(weight * (0.5 * labels + 0.5 * kd)),
+    }
+    for name, value in want.items():
+        assert_allclose(history[name], [value], err_msg=name, **EXACT)
+
+
 def test_an_output_without_a_loss_is_distilled_only():
     teacher, student = (two_headed(n, dict, i) for i, n in enumerate("ts"))
     distiller = keras_kd.Distiller(teacher, student, KnowledgeDistillation())
