@@ -157,7 +157,7 @@ def test_a_loss_counts_alike_whatever_its_type():
     assert_same_training(
         make,
         batches(11 * 4 + 2, weighted=False, batch=11),
-        validation=batches(3, batch=3),
+        validation=batches(3, weighted=False, batch=3),
     )
 
 
