@@ -1,0 +1,3 @@
+"""Data that a student is shown: sources, splits, augmentation, mixing, synthesis."""
+
+__all__ = []

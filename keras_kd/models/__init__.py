@@ -1,0 +1,3 @@
+"""The networks of the papers: functional models that give logits."""
+
+__all__ = []
