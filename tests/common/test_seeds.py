@@ -24,7 +24,9 @@ def test_a_batch_of_seeds_holds_those_of_its_examples():
     index = tf.constant([5, 0, 9], tf.int64)
     view = tf.constant([2, 2, 3], tf.int64)
     batch = seeds.stateless_seed(7, "crop", index, view)
-    alone = [seeds.stateless_seed(7, "crop", i, v) for i, v in zip(index, view)]
+    alone = [
+        seeds.stateless_seed(7, "crop", i, v) for i, v in zip(index, view, strict=True)
+    ]
     np.testing.assert_array_equal(batch, alone)
 
 
