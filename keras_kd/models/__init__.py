@@ -1,3 +1,7 @@
 """The networks of the papers: functional models that give logits."""
 
-__all__ = []
+from keras_kd.models.lstm import BiLSTM
+
+__all__ = [
+    "BiLSTM",
+]
