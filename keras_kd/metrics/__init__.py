@@ -8,6 +8,7 @@ from keras_kd.metrics.calibration import (
     negative_log_likelihood,
 )
 from keras_kd.metrics.divergence import PredictiveKL, predictive_kl
+from keras_kd.metrics.generative import frechet_distance, inception_score
 
 __all__ = [
     "Agreement",
@@ -16,6 +17,8 @@ __all__ = [
     "PredictiveKL",
     "agreement",
     "expected_calibration_error",
+    "frechet_distance",
+    "inception_score",
     "negative_log_likelihood",
     "predictive_kl",
 ]
