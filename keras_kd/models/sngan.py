@@ -91,8 +91,10 @@ class SNGAN(keras.Model):
             `"released"` (the run whose generator the paper used: 391,000 steps), or an
             `SNGANTraining`. Defaults to `"appendix"`.
         ema_decay: Share of the old value in the running mean of the generator's
-            weights, at each step. Defaults to 0.999. The paper samples from the
-            generator itself (0 makes both the same).
+            weights, at each step; at step t of the first ones no more than
+            `(1 + t) / (10 + t)`, so that a short run does not sample its own start.
+            Defaults to 0.999. The paper samples from the generator itself (0 makes both
+            the same).
         seed: Of latent vectors and labels. Defaults to 0.
         name: Name of the model.
 
@@ -203,12 +205,17 @@ class SNGAN(keras.Model):
         variables = self.generator.trainable_variables
         value, gradients = value_and_gradients(loss, variables)
         self.generator_optimizer.apply(gradients, variables)
+        self._average()
+        return value / scale
+
+    def _average(self):
+        step = ops.cast(self.generator_optimizer.iterations, "float32")
+        decay = ops.minimum(self.ema_decay, (1 + step) / (10 + step))
         pairs = zip(
             self.averaged_generator.weights, self.generator.weights, strict=True
         )
         for mean, new in pairs:
-            mean.assign(self.ema_decay * mean + (1 - self.ema_decay) * new)
-        return value / scale
+            mean.assign(decay * mean + (1 - decay) * new)
 
     def _update_discriminator(self, real, labels, scale):
         inputs = self._generator_inputs(ops.shape(real)[0])
