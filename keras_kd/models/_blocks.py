@@ -85,7 +85,7 @@ def global_pooling(x):
 def dense(x, units, name, *, zero_bias=False):
     """Dense layer with PyTorch's default initialisation, of the bias too if wanted."""
     return layers.Dense(
-        units,
+        int(units),  # Keras refuses NumPy's whole numbers
         kernel_initializer=fan_in_uniform(x.shape[-1]),
         bias_initializer="zeros" if zero_bias else fan_in_uniform(x.shape[-1]),
         name=name,
@@ -95,7 +95,9 @@ def dense(x, units, name, *, zero_bias=False):
 def narrow_logits(x, num_classes):
     """Logits with weights from N(0, 0.01^2) and no bias at the start."""
     initializer = keras.initializers.RandomNormal(stddev=0.01)
-    return layers.Dense(num_classes, kernel_initializer=initializer, name="logits")(x)
+    return layers.Dense(
+        int(num_classes), kernel_initializer=initializer, name="logits"
+    )(x)
 
 
 def image_input(input_shape, num_classes, *, smallest=1):
@@ -108,9 +110,9 @@ def image_input(input_shape, num_classes, *, smallest=1):
             "`input_shape` must be (height, width, channels), without the batch, as in "
             f"(32, 32, 3). Received: input_shape={input_shape!r}."
         ) from None
-    check_whole_number("input_shape[0]", height, at_least=smallest)
-    check_whole_number("input_shape[1]", width, at_least=smallest)
-    check_whole_number("input_shape[2]", channels, at_least=1)
+    height = check_whole_number("input_shape[0]", height, at_least=smallest)
+    width = check_whole_number("input_shape[1]", width, at_least=smallest)
+    channels = check_whole_number("input_shape[2]", channels, at_least=1)
     return keras.Input((height, width, channels), name="images")
 
 

@@ -126,7 +126,7 @@ def _attention(x, width, name):
 
 
 def _dense(x, units, name):
-    return layers.Dense(units, kernel_initializer=_normal(), name=name)(x)
+    return layers.Dense(int(units), kernel_initializer=_normal(), name=name)(x)
 
 
 def _layer_norm(x, name):
