@@ -111,6 +111,7 @@ def tokenize(layer):
 
     Example:
 
+    >>> import tensorflow as tf
     >>> layer = keras_kd.data.text_vectorization(["a b b"], 3, min_count=1)
     >>> examples = tf.data.Dataset.from_tensor_slices({"text": ["b a"], "label": [1]})
     >>> next(iter(examples.apply(keras_kd.data.tokenize(layer))))["tokens"].numpy()

@@ -16,6 +16,7 @@ Their weights start as in the papers' PyTorch code, and their layers are Keras's
 that a saved one loads without keras_kd.
 """
 
+from keras_kd.models.bert import BertClassifier
 from keras_kd.models.lenet import LeNet5
 from keras_kd.models.lstm import BiLSTM
 from keras_kd.models.mobilenet import MobileNetV2
@@ -31,6 +32,7 @@ from keras_kd.models.wide_resnet import WideResNet
 __all__ = [
     "SNGAN",
     "VGG",
+    "BertClassifier",
     "BiLSTM",
     "CIFARResNet",
     "LeNet5",
