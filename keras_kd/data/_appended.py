@@ -22,33 +22,31 @@ def append(dataset, images, operation, seed, *, temperature=None, evenly):
         seed: Draws depend on it and on the view number of the pass.
         temperature: Of the added examples, None for that of the loss.
         evenly: True: at the same distance from one another, in an order drawn anew in
-            each pass. False: each behind an example drawn at random, as if all had been
-            shuffled together.
+            each pass. False: as if all examples had been shuffled together.
     """
     check(dataset, images, operation)
     size, count = int(dataset.cardinality()), len(images)
     images = tf.constant(images)
-    places = _evenly if evenly else _at_random
-    drawn = count if evenly else size
+    draw = _evenly if evenly else _at_random
 
     def add(state, chunk):
-        start, shuffled = state
-        if start == 0:  # autograph: once a pass
+        start, before, numbers = state
+        if start == 0:  # once a pass; autograph makes it a part of the graph
             place = {"index": tf.zeros([], tf.int64), "view": chunk["view"][0]}
             seed_of_pass = stateless_seed(seed, f"{operation}/places", **place)
-            shuffled = _shuffle(tf.range(drawn, dtype=tf.int64), seed_of_pass)
+            before, numbers = draw(size, count, seed_of_pass)
         end = start + tf.shape(chunk["index"], tf.int64)[0]
-        behind, number = places(tf.range(start, end), shuffled, size, count)
-        index = FIRST_INDEX[operation] + number
-        grown = _examples.with_rows(
-            chunk, tf.gather(images, number), index, temperature
-        )
-        position = tf.concat([2 * tf.range(start, end), 2 * behind + 1], axis=0)
+        due = (before >= start) & ((before < end) | (end == size))
+        index = FIRST_INDEX[operation] + numbers[due]
+        rows = tf.gather(images, numbers[due])
+        grown = _examples.with_rows(chunk, rows, index, temperature)
+        position = tf.concat([2 * tf.range(start, end) + 1, 2 * before[due]], axis=0)
         order = tf.argsort(position, stable=True)
         grown = {key: tf.gather(value, order) for key, value in grown.items()}
-        return (end, shuffled), grown
+        return (end, before, numbers), grown
 
-    state = tf.zeros([], tf.int64), tf.zeros([drawn], tf.int64)
+    empty = tf.zeros([count], tf.int64)
+    state = tf.zeros([], tf.int64), empty, empty
     grown = dataset.batch(_CHUNK).scan(state, add).unbatch()
     return grown.apply(tf.data.experimental.assert_cardinality(size + count))
 
@@ -71,19 +69,16 @@ def check(dataset, images, operation):
         )
 
 
-def _evenly(positions, shuffled, size, count):
-    """Of the images due at these positions: the example before each, its number."""
-    first, end = positions[0] * count // size, (positions[-1] + 1) * count // size
-    turn = tf.range(first, end)
-    behind = ((turn + 1) * size + count - 1) // count - 1  # the first to make it due
-    return behind, shuffled[first:end]
+def _evenly(size, count, seed):
+    """How many examples stand before each added image, and which images these are."""
+    before = tf.range(1, count + 1, dtype=tf.int64) * size // count
+    return before, _shuffle(tf.range(count, dtype=tf.int64), seed)
 
 
-def _at_random(positions, shuffled, size, count):
-    """Image r is behind the example that the permutation of this pass sends to r."""
-    rounds = size * tf.range(
-        -(-count // size), dtype=tf.int64
-    )  # over 1 if count > size
-    number = tf.gather(shuffled, positions)[:, None] + rounds
-    behind = tf.broadcast_to(positions[:, None], tf.shape(number))
-    return behind[number < count], number[number < count]
+def _at_random(size, count, seed):
+    shuffled = _shuffle(tf.range(size + count, dtype=tf.int64), seed)
+    places = tf.where(shuffled >= size)[:, 0]
+    before = places - tf.range(count, dtype=tf.int64)
+    return tf.ensure_shape(before, [count]), tf.ensure_shape(
+        tf.gather(shuffled, places) - size, [count]
+    )

@@ -7,6 +7,7 @@ from keras_kd._common.checks import check_number, check_whole_number
 from keras_kd._common.seeds import check_seed, stateless_seed
 from keras_kd.data import _appended, _examples
 from keras_kd.data._generator import Generator, sample
+from keras_kd.data.sources import load
 
 _RANGE_TOLERANCE = 1e-3
 _ROWS = 2**12  # more synthetic rows than any batch has
@@ -101,7 +102,8 @@ def fixed_gan_samples(
 
     The set is sampled once, at this call. Each of its images comes once a pass, in
     another order each time, at even distances: batches of 128 out of 50,000 real images
-    hold 25 or 26 of 12,500 samples. They have no label.
+    hold 25 or 26 of 12,500 samples. They have no label. A run that was interrupted
+    goes on at the start of an epoch, as for `out_of_distribution`.
 
     Args:
         generator: See `gan_samples`. Or the images: an array `(size, h, w, c)` of
@@ -196,6 +198,8 @@ def out_of_distribution(
 
     A subset drawn once by the seed; each of its images comes once a pass, as if all
     had been shuffled together. They have no label, and are augmented like the others.
+    A run that was interrupted goes on at the start of an epoch: leave `initial_step`
+    of `source.examples` at 0.
 
     Args:
         source: Name of a set for `keras_kd.data.load` (its training split), a
@@ -289,10 +293,13 @@ def _check_classes(num_classes):
 def _subset(source, size, seed):
     """`size` images of a source, chosen by the seed, as an array."""
     if isinstance(source, str):
-        from keras_kd.data.sources import load
-
         source = load(source, split="train")
     is_array = isinstance(source, np.ndarray)
+    if not is_array and getattr(source, "feature", None) != "image":
+        raise TypeError(
+            "`source` must be the name of a set of images, a keras_kd.data.Source of "
+            f"images, or an array (n, h, w, c). Received: {source!r}."
+        )
     available = len(source) if is_array else source.size
     if size > available:
         raise ValueError(
