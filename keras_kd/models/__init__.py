@@ -27,6 +27,7 @@ from keras_kd.models.sngan_networks import sngan_discriminator, sngan_generator
 from keras_kd.models.spectral import SpectralConv2D, SpectralDense
 from keras_kd.models.vgg import VGG, PlainVGG16
 from keras_kd.models.vit import ViT
+from keras_kd.models.weight_decay import coupled_weight_decay
 from keras_kd.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "SpectralDense",
     "ViT",
     "WideResNet",
+    "coupled_weight_decay",
     "sngan_discriminator",
     "sngan_generator",
 ]

@@ -191,6 +191,7 @@ class SNGAN(keras.Model):
             part = None if labels is None else labels[rows]
             loss = self._update_discriminator(images[rows], part, scale)
             self._trackers[1].update_state(loss)
+        self._average()
         self._trackers[0].update_state(generator_loss)
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
@@ -205,7 +206,6 @@ class SNGAN(keras.Model):
         variables = self.generator.trainable_variables
         value, gradients = value_and_gradients(loss, variables)
         self.generator_optimizer.apply(gradients, variables)
-        self._average()
         return value / scale
 
     def _average(self):
@@ -243,7 +243,7 @@ class SNGAN(keras.Model):
             return latent
         if labels is None:
             labels = keras.random.randint((count,), 0, self.num_classes, seed=seed)
-        return [latent, labels]
+        return [latent, ops.cast(labels, "int32")]
 
     def _labels_of(self, generator_inputs):
         return None if self.num_classes is None else generator_inputs[1]
@@ -294,6 +294,16 @@ class SNGAN(keras.Model):
                 for i in parts
             ]
         )
+
+    # Keras saves no state of random numbers; with it a resumed run draws what the
+    # uninterrupted one would have drawn.
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["seeds"] = ops.convert_to_numpy(self._seeds.state)
+
+    def load_own_variables(self, store):
+        self._seeds.state.assign(store["seeds"])
 
     def get_config(self):
         config = {

@@ -152,8 +152,8 @@ def _features(classifier, name):
             )
         output = classifier.get_layer(name).output
     if len(output.shape) == 4:
-        return keras.layers.GlobalAveragePooling2D()(output)
-    return keras.layers.Flatten()(output)
+        return keras.ops.mean(output, axis=(1, 2))
+    return output
 
 
 def _inception():
