@@ -1,5 +1,12 @@
 """Data that a student is shown: sources, splits, augmentation, mixing, synthesis."""
 
+from keras_kd.data import ops
+from keras_kd.data.augmentation import (
+    AugmentationPolicy,
+    augment,
+    normalize,
+    policy,
+)
 from keras_kd.data.mixing import classic_mixup, cutmix, mixup, uniform_noise
 from keras_kd.data.sources import Source, from_arrays, from_directory, load
 from keras_kd.data.splits import halves, held_out, subsample, union
@@ -13,7 +20,9 @@ from keras_kd.data.targets import inputs_and_labels, unlabelled, with_temperatur
 from keras_kd.data.text import basic_english, text_vectorization, tokenize
 
 __all__ = [
+    "AugmentationPolicy",
     "Source",
+    "augment",
     "basic_english",
     "classic_mixup",
     "cutmix",
@@ -26,7 +35,10 @@ __all__ = [
     "inputs_and_labels",
     "load",
     "mixup",
+    "normalize",
+    "ops",
     "out_of_distribution",
+    "policy",
     "sample_images",
     "subsample",
     "text_vectorization",

@@ -1,0 +1,98 @@
+"""Moving pixels by a matrix: every output pixel names the place it is read from."""
+
+import tensorflow as tf
+
+from keras_kd._common import checks
+
+INTERPOLATIONS = ("nearest", "bilinear")
+
+
+def warp(image, matrix, *, interpolation="nearest", fill=0.0):
+    """Read output pixel (x, y) at the place that the matrix gives.
+
+    Args:
+        image: `(height, width, channels)`.
+        matrix: Eight numbers a..h, a tensor or a list: the place is
+            `((a x + b y + c) / k, (d x + e y + f) / k)` with `k = g x + h y + 1`.
+            (0, 0) is the middle of the upper left pixel.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill: What lies outside the image.
+    """
+    warped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[tf.newaxis],
+        transforms=tf.reshape(tf.cast(tf.stack(matrix), tf.float32), [1, 8]),
+        output_shape=tf.shape(image)[:2],
+        fill_value=fill,
+        interpolation=interpolation.upper(),
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(warped[0], image.shape)
+
+
+def rotate(image, degrees, *, interpolation="nearest", fill=0.0):
+    """Rotate about the middle, counter-clockwise, without changing the size."""
+    height, width = (tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(image)[:2]))
+    angle = tf.cast(degrees, tf.float32) * 0.017453292519943295
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    x, y = (width - 1) * 0.5, (height - 1) * 0.5
+    zero = tf.zeros([])
+    matrix = [
+        *(cos, -sin, x - x * cos + y * sin),
+        *(sin, cos, y - x * sin - y * cos),
+        *(zero, zero),
+    ]
+    return warp(image, matrix, interpolation=interpolation, fill=fill)
+
+
+def shear_x(image, amount, *, fill=0.0):
+    """Read each row `amount` pixels further right than the row above it."""
+    amount = tf.cast(amount, tf.float32)
+    # Rows are half a pixel further from the corner that stays than their number says.
+    return warp(image, _rows([1.0, amount, amount * 0.5], [0.0, 1.0, 0.0]), fill=fill)
+
+
+def shear_y(image, amount, *, fill=0.0):
+    """Read each column `amount` pixels further down than the one left of it."""
+    amount = tf.cast(amount, tf.float32)
+    return warp(image, _rows([1.0, 0.0, 0.0], [amount, 1.0, amount * 0.5]), fill=fill)
+
+
+def translate(image, x, y, *, fill=0.0):
+    """Move right by `x` and down by `y` pixels."""
+    x, y = tf.cast(x, tf.float32), tf.cast(y, tf.float32)
+    return warp(image, _rows([1.0, 0.0, -x], [0.0, 1.0, -y]), fill=fill)
+
+
+def perspective(image, corners, *, interpolation="bilinear", fill=0.0):
+    """Move the four corner pixels to new places, and straight lines to straight lines.
+
+    Args:
+        image: `(height, width, channels)`.
+        corners: `(4, 2)`, x and y where the upper left, upper right, lower right and
+            lower left pixel go.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill: What lies outside the image.
+    """
+    size = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float64))
+    bottom, right = (n - 1 for n in size)
+    zero = tf.zeros([], tf.float64)
+    source = tf.stack([zero, zero, right, zero, right, bottom, zero, bottom])
+    x, y = tf.unstack(tf.cast(corners, tf.float64), axis=-1)
+    none, one = tf.zeros_like(x), tf.ones_like(x)
+    source_x, source_y = source[0::2], source[1::2]
+    # Two equations a corner: its source, times the denominator, is the numerator.
+    for_x = tf.stack([x, y, one, none, none, none, -x * source_x, -y * source_x], -1)
+    for_y = tf.stack([none, none, none, x, y, one, -x * source_y, -y * source_y], -1)
+    equations = tf.concat([for_x, for_y], 0)
+    values = tf.concat([source_x, source_y], 0)
+    matrix = tf.linalg.solve(equations, values[:, tf.newaxis])[:, 0]
+    return warp(image, matrix, interpolation=interpolation, fill=fill)
+
+
+def check_interpolation(value):
+    """`value` when it is an interpolation of `warp`, or an error."""
+    return checks.check_choice("interpolation", value, INTERPOLATIONS)
+
+
+def _rows(x_row, y_row):
+    return [*map(tf.convert_to_tensor, [*x_row, *y_row, 0.0, 0.0])]
