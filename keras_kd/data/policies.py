@@ -18,7 +18,7 @@ def none():
 
 
 def baseline(*, padding=4):
-    """Stanton et al. 2021, A.1: the teachers' augmentation, and the end of all others."""
+    """Stanton et al. 2021, A.1: what teachers see, and the end of the next four."""
     return [RandomCrop(padding=padding), RandomHorizontalFlip()]
 
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_kd._common import checks
 from keras_kd.data.ops import color, filters, tone, warp
-from keras_kd.data.ops.base import ImageOp, size_of, uniform, whole
 from keras_kd.data.ops._branches import choose
+from keras_kd.data.ops.base import ImageOp, size_of, uniform, whole
 
 GRAY = 128 / 255  # what lies outside of a moved image, as in the paper's code
 TRANSLATION = 150 / 331  # of the side: 150 pixels on the paper's 331
@@ -119,13 +119,13 @@ class AutoAugment(_NamedOps):
     def draw(self, seed, size=None):
         chosen, apply, sign = tf.split(uniform(seed, 5), [1, 2, 2])
         sub_policy = whole(chosen[0], len(CIFAR10))
-        ops = tf.gather(
-            [[NAMES.index(op[0]) for op in two] for two in CIFAR10], sub_policy
-        )
-        p = tf.gather([[op[1] for op in two] for two in CIFAR10], sub_policy)
-        size = tf.gather(
-            [[_magnitude(op[0], op[2], BINS) for op in two] for two in CIFAR10],
-            sub_policy,
+        ops, p, size = (
+            tf.gather([[entry(*op) for op in two] for two in CIFAR10], sub_policy)
+            for entry in (
+                lambda name, p, level: NAMES.index(name),
+                lambda name, p, level: p,
+                lambda name, p, level: _magnitude(name, level, BINS),
+            )
         )
         signed = tf.gather(SIGNED, ops) & (sign < 0.5)
         return {

@@ -60,6 +60,7 @@ class ImageOp:
 
     def __call__(self, image, seed):
         """The view of one image `(height, width, channels)` under a seed `(2,)`."""
+        image, seed = tf.convert_to_tensor(image), tf.cast(seed, tf.int64)
         return self.transform(image, **self.draw(seed, size_of(image)))
 
     def get_config(self):

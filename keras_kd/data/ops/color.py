@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common import checks
-from keras_kd.data.ops.base import ImageOp, clip, uniform
 from keras_kd.data.ops._branches import choose
+from keras_kd.data.ops.base import ImageOp, clip, uniform
 
 LUMA = [0.2989, 0.5870, 0.1140]  # ITU-R 601-2, the digits of torchvision
 

@@ -77,7 +77,9 @@ class RandomCrop(ImageOp):
     def draw(self, seed, size=None):
         if self.size is None:  # as many places as pixels were added, and one
             return {"top_left": whole(uniform(seed, 2), 2 * self.padding + 1)}
-        room = [n + 2 * self.padding - want for n, want in zip(size, self.size)]
+        room = [
+            n + 2 * self.padding - want for n, want in zip(size, self.size, strict=True)
+        ]
         return {"top_left": whole(uniform(seed, 2), tf.stack(room) + 1)}
 
     def transform(self, image, top_left):

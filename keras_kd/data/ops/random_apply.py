@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common import checks
-from keras_kd.data.ops.base import ImageOp, uniform
 from keras_kd.data.ops._branches import choose
+from keras_kd.data.ops.base import ImageOp, uniform
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -40,9 +40,9 @@ class RandomApply(ImageOp):
 
     def draw(self, seed, size=None):
         # Each op of the group draws from a stream of its own, below that of the group.
-        seeds = [tf.random.fold_in(seed, i) for i in range(len(self.ops))]
-        seeds = [tf.cast(inner, tf.int64) for inner in seeds]
-        return {"apply": uniform(seed, 1)[0] < self.p, "seeds": tf.stack(seeds)}
+        places = tf.unstack(tf.range(len(self.ops), dtype=tf.int64))
+        seeds = tf.stack([tf.random.fold_in(seed, place) for place in places])
+        return {"apply": uniform(seed, 1)[0] < self.p, "seeds": seeds}
 
     def transform(self, image, apply, seeds):
         def none(image, seeds):

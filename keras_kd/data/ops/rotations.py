@@ -86,10 +86,8 @@ class RandomPerspective(_FilledOp):
 
     def __post_init__(self):
         for name in ("distortion", "p"):
-            value = checks.check_number(
-                name, getattr(self, name), at_least=0, at_most=1
-            )
-            self._set(name, value)
+            value = getattr(self, name)
+            self._set(name, checks.check_number(name, value, at_least=0, at_most=1))
         self._check()
 
     def draw(self, seed, size):
