@@ -6,6 +6,8 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes or more, each with test files of its own; ARGS="-n0" runs all in one.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist loadfile
 BENCHMARKS := $(wildcard benchmarks/speed/[a-z]*.py)
 
 TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -25,10 +27,10 @@ demo: $(VENV)/.demo  ## Distil a teacher into a small student on real data, and 
 	$(BIN)/python examples/quickstart.py $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-slow: $(VENV)/.dev  ## Run the tests that `make test` leaves out
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .

@@ -34,7 +34,8 @@ DATASETS = ["importlib_resources", "tensorflow-datasets"]
 REPORT = ["jinja2", "matplotlib"]
 # `make demo`: its figures, and every data set that it offers. No developer tools.
 DEMO = [*DATASETS, "matplotlib", "scikit-learn"]
-TEST = [*DEMO, *REPORT, "hypothesis", "pytest>=8", "scipy"]
+TEXT = ["keras-hub"]
+TEST = [*DEMO, *REPORT, *TEXT, "hypothesis", "pytest>=8", "pytest-xdist", "scipy"]
 # ruff is held to one minor version, because the next one may format differently.
 DEV = [*TEST, "build", "pre-commit", "ruff>=0.17,<0.18"]
 
@@ -77,6 +78,6 @@ setup(
         "dev": DEV,
         "report": REPORT,
         "test": TEST,
-        "text": ["keras-hub"],
+        "text": TEXT,
     },
 )
