@@ -121,11 +121,6 @@ def _image_shape(model, spec):
 
 def sample(generator, size, seeds, batch_size):
     """`size` images as one array; `seeds(i)` gives both seeds of the i-th batch."""
-
-    @tf.function
-    def draw(index):
-        return generator(batch_size, *seeds(index))
-
-    batches = -(-size // batch_size)
-    images = [draw(tf.constant(i, tf.int64)).numpy() for i in range(batches)]
-    return np.concatenate(images)[:size]
+    numbers = tf.data.Dataset.range(-(-size // batch_size))
+    images = numbers.map(lambda i: generator(batch_size, *seeds(i)))
+    return np.concatenate(list(images.as_numpy_iterator()))[:size]
