@@ -66,7 +66,7 @@ def text_vectorization(source, sequence_length=100, min_count=10):
 
     >>> layer = keras_kd.data.text_vectorization(
     ...     ["Good film. Good!", "A bad film."], sequence_length=5, min_count=2)
-    >>> layer.get_vocabulary()
+    >>> list(map(str, layer.get_vocabulary()))
     ['', '[UNK]', '.', 'film', 'good']
     >>> layer(["good, good film"]).numpy()
     array([[4, 1, 4, 3, 0]])
