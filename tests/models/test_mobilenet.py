@@ -1,5 +1,7 @@
 """MobileNetV2 against published counts and a float64 NumPy network."""
 
+import functools
+
 import numpy as np
 import pytest
 from image_networks import (
@@ -19,9 +21,15 @@ from keras_kd.models import MobileNetV2
 TAPS = ("stem", "stage1", "stage2", "stage3", "stage4", "features")
 
 
-def test_count_is_that_of_the_benchmarks():
+@pytest.fixture(scope="module")
+def built():
+    """A model for tests that only look, built once."""
+    return functools.cache(MobileNetV2)
+
+
+def test_count_is_that_of_the_benchmarks(built):
     # mobile_half of megvii-research/mdistiller under torch 2.13
-    assert counts(MobileNetV2()) == (812_836, 18_368)
+    assert counts(built()) == (812_836, 18_368)
 
 
 @pytest.mark.slow
@@ -32,10 +40,10 @@ def test_count_at_full_width_is_that_of_torchvision_and_one_convolution():
     assert trainable == 3_504_872 + 32 * 32 + 2 * 32
 
 
-def test_stages_have_the_shapes_of_the_benchmarks():
+def test_stages_have_the_shapes_of_the_benchmarks(built):
     sides, channels = (16, 16, 8, 4, 2), (16, 12, 16, 48, 160)
     want = [(s, s, c) for s, c in zip(sides, channels, strict=True)]
-    assert shapes(MobileNetV2(), TAPS) == [*want, (1280,)]
+    assert shapes(built(), TAPS) == [*want, (1280,)]
 
 
 def test_logits_equal_a_numpy_network():
@@ -77,8 +85,8 @@ def numpy_logits(x, weights):
     return x.mean(axis=(1, 2)) @ logits["kernel"] + logits["bias"]
 
 
-def test_weights_start_as_in_the_benchmarks():
-    model = MobileNetV2()
+def test_weights_start_as_in_the_benchmarks(built):
+    model = built()
     weights = arrays(model)
     samples = {k: v for k, v in he_samples(model).items() if v.shape[-1] > 1}
     assert_normal(samples)

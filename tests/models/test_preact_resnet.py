@@ -21,7 +21,12 @@ from oracles import networks
 from keras_kd.models import PreActResNet
 
 TAPS = ("stem", "stage1", "stage2", "stage3", "features")
-built = functools.cache(PreActResNet)  # for tests that only look
+
+
+@pytest.fixture(scope="module")
+def built():
+    """A model for tests that only look, built once."""
+    return functools.cache(PreActResNet)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +43,13 @@ built = functools.cache(PreActResNet)  # for tests that only look
     ],
 )
 def test_counts_are_those_of_the_released_code(
-    depth, num_classes, normalization, trainable, statistics
+    built, depth, num_classes, normalization, trainable, statistics
 ):
     model = built(depth, num_classes, normalization)
     assert counts(model) == (trainable, statistics)
 
 
-def test_bottlenecks_are_four_times_as_wide():
+def test_bottlenecks_are_four_times_as_wide(built):
     basic, bottleneck = built(20, 100, "batch"), built(56, 100, "batch")
     assert shapes(basic, TAPS) == [
         (32, 32, 16),
@@ -128,7 +133,7 @@ def test_stride_two_sees_the_first_row_and_column():
     assert not response[0, :, 1:].any()
 
 
-def test_weights_start_as_in_the_paper():
+def test_weights_start_as_in_the_paper(built):
     model = built(20, 100, "batch")
     assert_normal(he_samples(model))
     weights = arrays(model)

@@ -1,5 +1,7 @@
 """WideResNet against counts of the benchmarks and a float64 NumPy network."""
 
+import functools
+
 import numpy as np
 import pytest
 from image_networks import (
@@ -18,21 +20,27 @@ from oracles import networks
 from keras_kd.models import WideResNet
 
 
+@pytest.fixture(scope="module")
+def built():
+    """A model for tests that only look, built once."""
+    return functools.cache(WideResNet)
+
+
 @pytest.mark.parametrize(
     ("depth", "width", "trainable", "statistics"),
     [  # megvii-research/mdistiller and HobbitLong/RepDistiller under torch 2.13
         (16, 1, 180_916, 928),
         (16, 2, 703_284, 1_824),
-        (40, 1, 569_780, 2_720),
+        pytest.param(40, 1, 569_780, 2_720, marks=pytest.mark.slow),
         (40, 2, 2_255_156, 5_408),
     ],
 )
-def test_counts_are_those_of_the_benchmarks(depth, width, trainable, statistics):
-    assert counts(WideResNet(depth, width)) == (trainable, statistics)
+def test_counts_are_those_of_the_benchmarks(built, depth, width, trainable, statistics):
+    assert counts(built(depth, width)) == (trainable, statistics)
 
 
-def test_stages_have_the_shapes_of_the_benchmarks():
-    model = WideResNet(16, 2)
+def test_stages_have_the_shapes_of_the_benchmarks(built):
+    model = built(16, 2)
     names = ("stem", "stage1", "stage2", "stage3", "features")
     want = [(32, 32, 16), (32, 32, 32), (16, 16, 64), (8, 8, 128), (128,)]
     assert shapes(model, names) == want
@@ -71,8 +79,8 @@ def numpy_logits(x, weights, blocks):
     return x @ weights["logits"]["kernel"] + weights["logits"]["bias"]
 
 
-def test_weights_start_as_in_the_benchmarks():
-    model = WideResNet(16, 2)
+def test_weights_start_as_in_the_benchmarks(built):
+    model = built(16, 2)
     assert_normal(he_samples(model))
     logits = arrays(model)["logits"]
     assert_uniform(logits["kernel"], 128**-0.5)
