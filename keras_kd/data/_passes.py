@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+CHUNK = 512  # elements that are handled at once, for speed
+
 
 def dataset_of_passes(one_pass, size, first_view, skip):
     """A dataset of `size` elements that reads `one_pass(view, skip)` when iterated.
@@ -38,21 +40,30 @@ def _claiming(size, passes, skip):
     next one when it ends before. Were the size unknown, it would take that of the short
     pass for all others.
     """
-    next_length = _numbers(itertools.chain([size - skip], itertools.repeat(size)))
+    chunks = -(-size // CHUNK)
+    short = -(-(size - skip) // CHUNK)
+    next_length = _numbers(itertools.chain([short], itertools.repeat(chunks)))
 
     def numbers(_):
         found = tf.range(next_length())
-        found.set_shape([size])  # the claim; no element depends on it
+        found.set_shape([chunks])  # the first claim
         return found
 
-    numbers = tf.data.Dataset.range(1).map(numbers).unbatch()
-    # What follows a pass is never seen, but makes it endless by its own account, so
-    # that the numbers decide. Zip asks both sides once more than there are numbers.
+    def chunk_of(number, chunk):
+        for column in chunk.values():
+            column.set_shape([CHUNK, *column.shape[1:]])  # the second
+        return chunk
+
+    # Chunks behind the last one are never seen, but make a pass endless by its own
+    # account, so that the numbers decide. Zip asks once more than there are numbers.
+    in_chunks = passes.batch(CHUNK)
     empty = tf.nest.map_structure(
-        lambda spec: tf.zeros(spec.shape, spec.dtype), passes.element_spec
+        lambda spec: tf.zeros([1, *spec.shape[1:]], spec.dtype), in_chunks.element_spec
     )
-    endless = passes.concatenate(tf.data.Dataset.from_tensors(empty).repeat())
-    return tf.data.Dataset.zip(numbers, endless).map(lambda _, element: element)
+    endless = in_chunks.concatenate(tf.data.Dataset.from_tensors(empty).repeat())
+    numbers = tf.data.Dataset.range(1).map(numbers).unbatch()
+    zipped = tf.data.Dataset.zip(numbers, endless)
+    return zipped.map(chunk_of).unbatch().take(size)
 
 
 def _numbers(iterator):

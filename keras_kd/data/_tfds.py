@@ -80,8 +80,10 @@ def _image_decoder(feature, transposed):
 
 
 def _text_renamer(fields):
+    names = ("text", "text_pair")[: len(fields)]
+
     def rename(record):
-        texts = dict(zip(("text", "text_pair"), [record[f] for f in fields]))  # noqa: B905
+        texts = {n: record[field] for n, field in zip(names, fields, strict=True)}
         return {**_numbers(record), **texts, "label": record["label"]}
 
     return rename
@@ -99,29 +101,30 @@ def _prepared(name, data_dir, download):
         return builder
     if not download:
         raise _not_at_hand(name, folder, "and `download=False`")
-    by_hand = getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None)
-    if not by_hand:
+    _import("importlib_resources")  # TFDS needs it from here on, without requiring it
+    if getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None):
+        _check_fetched_by_hand(name, builder, folder)
+    else:
         url = getattr(builder.builder_config, "data_url", None) or _any_url(builder)
         if url and not answers(url):
             host = urllib.parse.urlsplit(url).netloc
             raise _not_at_hand(name, folder, f"and {host} does not answer")
-    _import("importlib_resources")  # TFDS needs it from here on, without requiring it
-    try:
-        builder.download_and_prepare()
-    except AssertionError as error:  # TFDS's for files that one must fetch oneself
-        if not by_hand:
-            raise
-        steps = " ".join(by_hand.split())
-        told = f"and TFDS does not download it. {steps} They belong in "
-        told += os.path.join(folder, "downloads", "manual")
-        raise _not_at_hand(name, folder, told) from error
+    builder.download_and_prepare()
     return builder
+
+
+def _check_fetched_by_hand(name, builder, folder):
+    place = os.path.join(folder, "downloads", "manual")
+    if not os.path.isdir(place) or not os.listdir(place):
+        steps = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+        why = f"and must be fetched by hand, into {place}: {steps}"
+        raise _not_at_hand(name, folder, why)
 
 
 def _not_at_hand(name, folder, why):
     return FileNotFoundError(
-        f"The set {name!r} is not prepared in {folder}, {why}. Prepare it where there "
-        'is a network, `python -c "import tensorflow_datasets as tfds; '
+        f"The set {name!r} is not prepared in {folder}, {why.rstrip('.')}. Prepare it "
+        'where there is a network, `python -c "import tensorflow_datasets as tfds; '
         f"tfds.load('{name}', data_dir='DIR')\"`, and set TFDS_DATA_DIR to that "
         "folder, or pass `data_dir=`."
     )
@@ -136,8 +139,8 @@ def answers(url, seconds=SECONDS_TO_ANSWER):
     outcome = []
 
     def ask():
-        request = urllib.request.Request(url, method="HEAD")
         try:
+            request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=seconds).close()
         except urllib.error.HTTPError as error:
             error.close()  # an answer all the same
