@@ -47,7 +47,7 @@ def WideResNet(depth, width, num_classes=100, *, input_shape=(32, 32, 3), name=N
     Reference: Zagoruyko and Komodakis 2016, table 1; Tian et al. 2020, released code.
     """
     images = image_input(input_shape, num_classes)
-    blocks = check_depth(depth, 6, 4, "10, 16, 22, 28, 34, 40, ...")
+    blocks = check_depth(depth, 6, 4, "10, 16, 22, 28, 34, 40 and so on")
     width = check_whole_number("width", width, at_least=1)
     x = convolution(images, STEM, 3, "stem")
     widths = [stage * width for stage in WIDTHS]
