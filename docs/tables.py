@@ -7,6 +7,7 @@ examples/quickstart.py; `benchmarks/speed/results.jsonl` holds what `make bench`
 """
 
 import json
+import math
 import pathlib
 import re
 
@@ -52,9 +53,57 @@ def speed_table():
     return markdown(["step", "speed ratio", "spread"], rows)
 
 
+IMAGE_MODELS = (
+    "PreActResNet(20)",
+    "PreActResNet(56)",
+    "PreActResNet(110)",
+    "CIFARResNet(20)",
+    "CIFARResNet(56)",
+    "CIFARResNet(8, width=4)",
+    "CIFARResNet(32, width=4)",
+    "WideResNet(16, 2)",
+    "WideResNet(40, 2)",
+    "VGG(8)",
+    "VGG(13)",
+    "PlainVGG16()",
+    "MobileNetV2()",
+    "LeNet5()",
+    "ResNet18()",
+    "ResNet50()",
+    'ViT("tiny")',
+    'ViT("small")',
+)
+
+
+def models_table():
+    """Image models, their images, and the weights that train and that do not."""
+    import keras
+
+    from keras_kd import models
+
+    rows = []
+    for call in IMAGE_MODELS:
+        with keras.StatelessScope():  # weights have shapes there, and no values
+            model = eval(f"models.{call}", {"models": models})
+        trained, tracked = (
+            sum(math.prod(weight.shape) for weight in weights)
+            for weights in (model.trainable_weights, model.non_trainable_weights)
+        )
+        image = "x".join(map(str, model.input_shape[1:]))
+        classes = str(model.output_shape[-1])
+        rows.append([f"`{call}`", image, classes, f"{trained:,}", f"{tracked:,}"])
+    return markdown(
+        ["model", "image", "classes", "parameters", "batch statistics"], rows
+    )
+
+
 def with_tables(text):
-    """README's text with both tables as the records have them."""
-    tables = {"results": results_table, "speed": speed_table}
+    """README's text with its tables as the records and the package have them."""
+    tables = {
+        "results": results_table,
+        "speed": speed_table,
+        "models": models_table,
+    }
     for name, table in tables.items():
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
         text = re.sub(

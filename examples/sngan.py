@@ -46,17 +46,12 @@ import matplotlib.pyplot as plt
 
 def load_images(name):
     """`(uint8 images, labels, number of classes)` of the training split."""
-    if name == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        images = np.round(digits.images[..., None] * (255 / 16)).astype("uint8")
-        return images, digits.target, 10
-    import tensorflow_datasets as tfds
-
-    rows, info = tfds.load(name, split="train", batch_size=-1, with_info=True)
-    classes = info.features["label"].num_classes
-    return rows["image"].numpy(), rows["label"].numpy(), classes
+    source = keras_kd.data.load(name, split="train")
+    batches = list(source.dataset.batch(1024).as_numpy_iterator())
+    images = np.concatenate([batch["image"] for batch in batches])
+    if images.dtype != np.uint8:  # the digits have 17 grays, in [0, 1]
+        images = np.round(images * 255).astype("uint8")
+    return images, source.labels, source.num_classes
 
 
 def to_unit_cube(images):

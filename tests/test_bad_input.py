@@ -1,13 +1,15 @@
-"""One row for each mistake that a user can make: what came, the rule, the fix."""
+"""One row for each mistake that a user can make: what came, the rule, the fix.
+
+Those with data and models are in test_bad_input_data.py and test_bad_input_models.py.
+"""
 
 import re
-import types
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from bad_input import Row, check
 from small_models import mlp, sparse_cross_entropy, toy_data
 
 import keras_kd
@@ -17,13 +19,6 @@ from keras_kd.losses import FeatureMatching, KnowledgeDistillation, SoftCrossEnt
 from keras_kd.metrics import Agreement, ExpectedCalibrationError
 
 X, Y = toy_data(8)
-
-
-class Row(NamedTuple):
-    mistake: str
-    call: types.FunctionType
-    error: type
-    says: list  # regular expressions, all of them in the message
 
 
 def distiller(teacher=None, student=None, losses=None, compiled=True, **arguments):
@@ -483,11 +478,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.mistake)
 def test_mistake_is_answered_at_the_call(row):
-    with pytest.raises(row.error) as raised:
-        row.call()
-    message = " ".join(str(raised.value).split())
-    for text in row.says:
-        assert re.search(text, message), f"{text!r} is not in: {message}"
+    check(row)
 
 
 def test_another_backend_is_answered_with_the_one_that_trains(monkeypatch):

@@ -45,15 +45,11 @@ class BuildBeforeReplicas:
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras takes the mean of the replicas' parts, which fails on unequal ones.
+        # Keras takes the mean of the replicas' parts of a first batch. That fails on
+        # unequal ones, and the batch is gone: sources count it as a pass.
         strategy = self._distribute_strategy
         if strategy is not None and iterator is not None:
-            for _, _, parts in iterator:
-                data_batch = keras.tree.map_structure(
-                    lambda part: strategy.experimental_local_results(part)[0],
-                    next(parts),
-                )
-                break
+            data_batch = _first_batch(iterator, strategy)
             iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
@@ -64,6 +60,17 @@ class BuildBeforeReplicas:
             with keras.StatelessScope():  # on leaving it, Keras initialises variables
                 trace.get_concrete_function(spec)
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+def _first_batch(iterator, strategy):
+    """What says the shapes of a batch: specs, or a part of one where there are none."""
+    dataset = iterator.data_adapter.get_tf_dataset()
+    if isinstance(dataset, tf.data.Dataset):
+        return dataset.element_spec
+    for _, _, parts in iterator:
+        return keras.tree.map_structure(
+            lambda part: strategy.experimental_local_results(part)[0], next(parts)
+        )
 
 
 def _spec(tensor):

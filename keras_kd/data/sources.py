@@ -84,8 +84,9 @@ class Source:
 
         A pass begins when the first batch is asked for, whether or not the others
         follow: to look at the data, call `examples` once more. Under a
-        `tf.distribute` strategy, Keras's `fit` draws a batch before its first epoch,
-        to build the model; that is a pass too, so epochs then show views 1, 2, ...
+        `tf.distribute` strategy, `fit` of a plain Keras model draws a batch before its
+        first epoch, to build the model; that is a pass too, so epochs then show views
+        1, 2, ... `fit` of a `keras_kd.Distiller` draws none.
 
         Args:
             shuffle: True shuffles a source in memory as a whole and one on disk among

@@ -170,6 +170,22 @@ def test_keras_itself_still_fails_on_a_first_batch_that_is_cut_unevenly():
         model.fit(batches(11, batch=11), verbose=0)
 
 
+def test_building_before_the_first_epoch_spends_no_pass_over_the_data():
+    """A source counts each iteration as a pass, with views of its own."""
+    passes = []
+
+    def begin(_):
+        tf.numpy_function(lambda: passes.append(None), [], [])
+        return batches(BATCH * 2)
+
+    dataset = tf.data.Dataset.range(1).flat_map(begin)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(2))
+    with on_two_devices().scope():
+        distiller = build(logit_loss())
+    distiller.fit(dataset, epochs=2, verbose=0)
+    assert len(passes) == 2
+
+
 @pytest.mark.slow
 def test_several_epochs_with_uneven_tails_equal_one_device():
     assert_same_training(
