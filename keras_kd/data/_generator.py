@@ -6,14 +6,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_kd._common.checks import check_choice
 from keras_kd._common.inputs import input_spec, trace
 
 
 class Generator:
     """Images in [-1, 1] from latent vectors, with the weights of the time it was made.
 
-    The weights become constants of the pipeline's graph: a dataset that holds variables
-    of a model could not be cut over replicas or saved, and would change under training.
+    The pipeline holds copies of the weights, not the model's variables: those may live
+    on several replicas, and change when the generator is trained on. (As constants of
+    the graph they would cost half a second at the start of each pass.)
 
     Args:
         model: A built `keras.Model`, or the path of a saved one.
@@ -24,13 +26,14 @@ class Generator:
     def __init__(self, model, num_classes=None, device=None):
         self._model = _loaded(model)
         self._num_classes = num_classes
-        self._device = device
+        self._device = _check_device(device)
         self._spec, self._latent, self._label = _inputs(self._model, num_classes)
         self.image_shape = _image_shape(self._model, self._spec)
-        self._weights = [
-            (variable, keras.ops.convert_to_numpy(variable))
-            for variable in self._model.variables
-        ]
+        with tf.device("CPU:0"):  # where `tf.data` reads them
+            self._weights = [
+                (variable, tf.constant(keras.ops.convert_to_numpy(variable)))
+                for variable in self._model.variables
+            ]
 
     def __call__(self, count, latent_seed, label_seed):
         """`(count, h, w, c)` float32, for stateless seeds."""
@@ -51,8 +54,7 @@ class Generator:
             lambda spec: tf.cast(given[spec.name], spec.dtype), self._spec
         )
         with tf.device(self._device):
-            constants = [(v, tf.constant(value)) for v, value in self._weights]
-            with keras.StatelessScope(state_mapping=constants):
+            with keras.StatelessScope(state_mapping=self._weights):
                 images = self._model(inputs, training=False)
             images = tf.cast(images, tf.float32)
         return tf.ensure_shape(images[:count], (None, *self.image_shape))
@@ -72,6 +74,14 @@ def _loaded(model):
             f"{model!r} of type {type(model).__name__}."
         )
     return model
+
+
+def _check_device(device):
+    """The name of a device that is there: TensorFlow would take the CPU silently."""
+    names = [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices()]
+    if device is not None:
+        check_choice("device", str(device).upper().removeprefix("/"), names)
+    return device
 
 
 def _inputs(model, num_classes):

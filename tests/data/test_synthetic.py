@@ -310,6 +310,29 @@ def test_places_change_with_the_pass_and_come_back_with_the_seed():
     assert first != read(run(seed=1))
 
 
+@pytest.mark.parametrize("size", [1, 127, 128, 129, 300])
+@pytest.mark.parametrize("count", [1, 127, 300])
+@pytest.mark.parametrize("step", [out_of_distribution, fixed_gan_samples])
+def test_a_pass_has_the_examples_that_it_claims(step, size, count):
+    dataset = examples(size, shape=(1, 1, 1))
+    grown = dataset.apply(step(np.ones((count, 1, 1, 1), "float32"), count))
+    assert len(grown) == len(all_of(grown)) == size + count
+
+
+def test_a_pass_that_goes_on_has_the_remaining_examples_and_their_share():
+    source = from_arrays(np.zeros((400, 1, 1, 1), "uint8"), labels=[1] * 400)
+    others = np.ones((100, 1, 1, 1), "uint8")
+    data = source.examples(seed=0, initial_step=300)
+    data = data.apply(out_of_distribution(others, 100))
+    assert len(data) == 500
+    whole = [e["index"] for e in source.examples(seed=0).as_numpy_iterator()]
+    first, second = all_of(data), all_of(data)
+    assert [e["index"] for e in first if e["label"] == 1] == whole[300:]
+    added = sum(e["label"] == -1 for e in first)
+    assert abs(added - 25) < 3 * stats.hypergeom(500, 100, 125).std()
+    assert len(second) == 500
+
+
 # In training.
 
 
@@ -448,6 +471,11 @@ def batches(dtype="float32"):
         (lambda: gan_samples(tiny_generator(), 1.0), ValueError, "must be below 1"),
         (lambda: gan_samples(tiny_generator(), -0.1), ValueError, "`ratio` must be"),
         (lambda: gan_samples("no.keras"), ValueError, "There is no generator at"),
+        (
+            lambda: gan_samples(tiny_generator(), device="GPU:9"),
+            ValueError,
+            "`device` must be one of .*'CPU:0'",
+        ),
         (lambda: gan_samples(3), TypeError, "a keras.Model or the path"),
         (lambda: gan_samples(Unbuilt()), ValueError, "was never built"),
         (
