@@ -78,7 +78,7 @@ def apply_named(image, op, magnitude, *, fill=GRAY):
 
 @dataclasses.dataclass(frozen=True)
 class _NamedOps(ImageOp):
-    fill: float = GRAY
+    fill: float = dataclasses.field(default=GRAY, kw_only=True)
 
     def __post_init__(self):
         fill = checks.check_number("fill", self.fill, at_least=0, at_most=1)
@@ -141,11 +141,11 @@ class RandAugment(_NamedOps):
     """Some of 14 ops a view, drawn with equal chances, all of one magnitude.
 
     Args:
-        fill: What lies outside of a moved image, in [0, 1]. Defaults to grey,
-            128 / 255.
         num_ops: Ops one after the other, which may repeat. Defaults to 2.
         magnitude: 0 to `bins` - 1. Defaults to 9.
         bins: How finely the range of magnitudes is cut. Defaults to 31.
+        fill: What lies outside of a moved image, in [0, 1]. Defaults to grey,
+            128 / 255.
 
     Example:
 

@@ -82,15 +82,19 @@ def size_of(image):
     return tuple(shape[i - 3] if n is None else n for i, n in enumerate(known))
 
 
-def uniform(seed, count):
+def uniform(seed, count=None):
     """`(count,)` float32 numbers in [0, 1), as `tf.random.stateless_uniform` gives.
 
-    Without its scaling by 1 and shift by 0, which are not optimised away in tf.data:
-    an op takes microseconds here, and each kernel is one of them.
+    One number when `count` is None. Written without its scaling by 1 and shift by 0,
+    which tf.data does not leave out: every kernel takes about a microsecond.
     """
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
     return tf.raw_ops.StatelessRandomUniformV2(
-        shape=[count], key=key, counter=counter, alg=PHILOX, dtype=tf.float32
+        shape=[] if count is None else [count],
+        key=key,
+        counter=counter,
+        alg=PHILOX,
+        dtype=tf.float32,
     )
 
 
@@ -102,6 +106,12 @@ def whole(uniform_number, count):
 def clip(image):
     """Pixels held to [0, 1], in one kernel."""
     return tf.raw_ops.ClipByValue(t=image, clip_value_min=0.0, clip_value_max=1.0)
+
+
+def with_shape(image, shape):
+    """The image, whose static shape is known now; costs no kernel in a graph."""
+    image.set_shape(shape)
+    return image
 
 
 def to_float(image):

@@ -8,7 +8,15 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common import checks
-from keras_kd.data.ops.base import ImageOp, clip, size_of, to_float, uniform, whole
+from keras_kd.data.ops.base import (
+    ImageOp,
+    clip,
+    size_of,
+    to_float,
+    uniform,
+    whole,
+    with_shape,
+)
 
 ATTEMPTS = 10  # of RandomResizedCrop, as in torchvision
 METHODS = ("nearest", "bilinear", "bicubic")
@@ -25,7 +33,7 @@ def crop(image, top_left, size):
     """Cut out `size` (height, width) pixels from `top_left` (row, column) on."""
     size = tuple(size)
     part = tf.slice(image, tf.concat([top_left, [0]], 0), [*size, image.shape[-1]])
-    return tf.ensure_shape(part, [*_static(size), image.shape[-1]])
+    return with_shape(part, [*_static(size), image.shape[-1]])
 
 
 def resize(image, size, *, interpolation="bilinear"):

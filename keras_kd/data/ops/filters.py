@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common import checks
-from keras_kd.data.ops.base import ImageOp, clip, uniform
+from keras_kd.data.ops.base import ImageOp, clip, uniform, with_shape
 from keras_kd.data.ops.crops import check_range
 
 
@@ -45,7 +45,7 @@ def gaussian_blur(image, sigma, *, kernel_size=3):
     rows = [w * wide[i : i + height] for i, w in enumerate(weights)]
     soft = _sum(rows)
     columns = [w * soft[:, i : i + width] for i, w in enumerate(weights)]
-    return tf.ensure_shape(clip(_sum(columns)), image.shape)
+    return with_shape(clip(_sum(columns)), image.shape)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -82,7 +82,7 @@ class GaussianBlur(ImageOp):
 
     def draw(self, seed, size=None):
         low, high = self.sigma
-        return {"sigma": low + (high - low) * uniform(seed, 1)[0]}
+        return {"sigma": low + (high - low) * uniform(seed)}
 
     def transform(self, image, sigma):
         return gaussian_blur(image, sigma, kernel_size=self.kernel_size)

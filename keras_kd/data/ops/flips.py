@@ -26,7 +26,7 @@ class _RandomFlip(ImageOp):
         self._set("p", checks.check_number("p", self.p, at_least=0, at_most=1))
 
     def draw(self, seed, size=None):
-        return {"flip": uniform(seed, 1)[0] < self.p}
+        return {"flip": uniform(seed) < self.p}
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

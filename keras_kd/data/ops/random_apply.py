@@ -42,7 +42,7 @@ class RandomApply(ImageOp):
         # Each op of the group draws from a stream of its own, below that of the group.
         places = tf.unstack(tf.range(len(self.ops), dtype=tf.int64))
         seeds = tf.stack([tf.random.fold_in(seed, place) for place in places])
-        return {"apply": uniform(seed, 1)[0] < self.p, "seeds": seeds}
+        return {"apply": uniform(seed) < self.p, "seeds": seeds}
 
     def transform(self, image, apply, seeds):
         def none(image, seeds):

@@ -53,7 +53,7 @@ class RandomRotation(_FilledOp):
         self._check()
 
     def draw(self, seed, size=None):
-        return {"degrees": (2 * uniform(seed, 1)[0] - 1) * self.degrees}
+        return {"degrees": uniform(seed) * (2 * self.degrees) - self.degrees}
 
     def transform(self, image, degrees):
         return rotate(image, degrees, interpolation=self.interpolation, fill=self.fill)

@@ -1,8 +1,11 @@
 """Moving pixels by a matrix: every output pixel names the place it is read from."""
 
+import math
+
 import tensorflow as tf
 
 from keras_kd._common import checks
+from keras_kd.data.ops.base import size_of, with_shape
 
 INTERPOLATIONS = ("nearest", "bilinear")
 
@@ -19,28 +22,25 @@ def warp(image, matrix, *, interpolation="nearest", fill=0.0):
         fill: What lies outside the image.
     """
     warped = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[tf.newaxis],
+        images=tf.expand_dims(image, 0),
         transforms=tf.reshape(tf.cast(tf.stack(matrix), tf.float32), [1, 8]),
         output_shape=tf.shape(image)[:2],
         fill_value=fill,
         interpolation=interpolation.upper(),
         fill_mode="CONSTANT",
     )
-    return tf.ensure_shape(warped[0], image.shape)
+    return with_shape(tf.squeeze(warped, 0), image.shape)
 
 
 def rotate(image, degrees, *, interpolation="nearest", fill=0.0):
     """Rotate about the middle, counter-clockwise, without changing the size."""
-    height, width = (tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(image)[:2]))
-    angle = tf.cast(degrees, tf.float32) * 0.017453292519943295
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    x, y = (width - 1) * 0.5, (height - 1) * 0.5
-    zero = tf.zeros([])
-    matrix = [
-        *(cos, -sin, x - x * cos + y * sin),
-        *(sin, cos, y - x * sin - y * cos),
-        *(zero, zero),
-    ]
+    y, x = (tf.cast(n - 1, tf.float32) * 0.5 for n in size_of(image))
+    angle = tf.cast(degrees, tf.float32) * (math.pi / 180)
+    matrix = (
+        tf.cos(angle) * tf.stack([1, 0, -x, 0, 1, -y, 0, 0])
+        + tf.sin(angle) * tf.stack([0, -1, y, 1, 0, -x, 0, 0])
+        + tf.stack([0, 0, x, 0, 0, y, 0, 0])
+    )
     return warp(image, matrix, interpolation=interpolation, fill=fill)
 
 
