@@ -1,5 +1,35 @@
 """Probes: functions that look into models and return a frozen result."""
 
 from keras_kd.probes.generator_quality import GeneratorQuality, generator_quality
+from keras_kd.probes.interpolation import (
+    InterpolationPath,
+    interpolate,
+    interpolation_path,
+)
+from keras_kd.probes.loss_surface import LossSurface, SurfacePoint, loss_surface
+from keras_kd.probes.sections import (
+    Section,
+    line_through,
+    plane_through,
+    random_line,
+    random_plane,
+)
+from keras_kd.probes.weights import filter_normalized_direction, temporary_weights
 
-__all__ = ["GeneratorQuality", "generator_quality"]
+__all__ = [
+    "GeneratorQuality",
+    "InterpolationPath",
+    "LossSurface",
+    "Section",
+    "SurfacePoint",
+    "filter_normalized_direction",
+    "generator_quality",
+    "interpolate",
+    "interpolation_path",
+    "line_through",
+    "loss_surface",
+    "plane_through",
+    "random_line",
+    "random_plane",
+    "temporary_weights",
+]
