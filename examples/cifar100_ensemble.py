@@ -32,6 +32,8 @@ import json
 import math
 import os
 import pathlib
+import shlex
+import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -262,6 +264,26 @@ def table(results):
     return "\n".join(lines)
 
 
+def report(record):
+    """The record as a page of Markdown."""
+    chosen = record["settings"]
+    accuracy = next(iter(record["results"].values()))["teacher_accuracy"]
+    examples = chosen["examples"] or "all"
+    return f"""# Which data show the teacher to its student?
+
+`{record["command"]}`: {record["minutes"]} minutes.
+
+{chosen["dataset"]}, {examples} training images; {chosen["members"]} teachers
+PreActResNet-{chosen["teacher_depth"]} of {chosen["teacher_epochs"]} epochs, together \
+{100 * accuracy:.1f} % right on the test set; students PreActResNet-\
+{chosen["student_depth"]} of {chosen["epochs"]} epochs by distillation alone.
+
+{table(record["results"])}
+
+![Test agreement, KL and accuracy along training](fidelity.png)
+"""
+
+
 def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -321,6 +343,7 @@ def main(argv=None):
     plot(histories, args.every, out / "fidelity.png")
     minutes = (time.perf_counter() - start) / 60
     record = {
+        "command": shlex.join(["python", *sys.argv]),
         "settings": vars(args),
         "minutes": round(minutes, 1),
         "results": results,
@@ -329,7 +352,8 @@ def main(argv=None):
             for policy, history in histories.items()
         },
     }
-    (out / "results.json").write_text(json.dumps(record, indent=1))
+    (out / "results.json").write_text(json.dumps(record, indent=1) + "\n")
+    (out / "results.md").write_text(report(record))
     teacher_accuracy = results[args.policies[0]]["teacher_accuracy"]
     print(f"\nTeacher ensemble: {100 * teacher_accuracy:.1f} % on the test set.\n")
     print(table(results))
