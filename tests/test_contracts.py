@@ -21,15 +21,20 @@ from keras_kd import UNLABELED, losses, metrics
 HINT_LAYERS = {"teacher_layer_name": "features", "student_layer_name": "features"}
 ARGUMENTS = {  # other than the defaults, which would not show what a config forgets
     "Agreement": {"k": 2, "name": "own"},
+    "AttentionIoU": {"threshold": 0.6, "pooled": True, "name": "own"},
+    "CKAMatrix": {"debiased": False, "spatial": "flatten", "name": "own"},
     "ExpectedCalibrationError": {"num_bins": 7, "name": "own"},
     "FeatureMatching": {**HINT_LAYERS, "name": "own", "reduction": "sum"},
     "KnowledgeDistillation": {"temperature": 2.7, "name": "own", "reduction": "sum"},
+    "LinearCKA": {"debiased": False, "spatial": "flatten", "name": "own"},
     "NegativeLogLikelihood": {"name": "own", "dtype": "float64"},
     "PredictiveKL": {"name": "own", "dtype": "float64"},
     "SoftCrossEntropy": {"temperature": 2.7, "name": "own", "dtype": "float64"},
 }
 REQUIRED = {"FeatureMatching": HINT_LAYERS}
 ABSTRACT = {"DistillationLoss"}  # computes nothing; tests/losses tests its subclasses
+# AttentionIoU is attention_iou, CKAMatrix cka_matrix.
+WORD_STARTS = "(?<=[a-z])(?=[A-Z][A-Za-z])|(?<=[A-Z])(?=[A-Z][a-z])"
 
 
 def classes_of(module, base):
@@ -158,7 +163,7 @@ def test_half_precision_is_computed_in_float32(cls, dtype):
 
 @each_class
 def test_the_function_of_the_same_name_gives_the_same_value(cls):
-    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+    name = re.sub(WORD_STARTS, "_", cls.__name__).lower()
     function = getattr(losses if cls in LOSSES else metrics, name)
     data = example_for(cls)
     assert_allclose(np.mean(function(*data)), value_of(make(cls), *data), rtol=1e-6)
