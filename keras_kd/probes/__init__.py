@@ -1,6 +1,8 @@
 """Probes: functions that look into models and return a frozen result."""
 
+from keras_kd.probes.eigenspace import EigenspaceTrajectory, eigenspace_trajectory
 from keras_kd.probes.generator_quality import GeneratorQuality, generator_quality
+from keras_kd.probes.hessian import LossHessian
 from keras_kd.probes.interpolation import (
     InterpolationPath,
     interpolate,
@@ -14,16 +16,28 @@ from keras_kd.probes.sections import (
     random_line,
     random_plane,
 )
+from keras_kd.probes.spectrum import (
+    Eigenvalues,
+    TraceEstimate,
+    hessian_trace,
+    top_eigenvalues,
+)
 from keras_kd.probes.weights import filter_normalized_direction, temporary_weights
 
 __all__ = [
+    "EigenspaceTrajectory",
+    "Eigenvalues",
     "GeneratorQuality",
     "InterpolationPath",
+    "LossHessian",
     "LossSurface",
     "Section",
     "SurfacePoint",
+    "TraceEstimate",
+    "eigenspace_trajectory",
     "filter_normalized_direction",
     "generator_quality",
+    "hessian_trace",
     "interpolate",
     "interpolation_path",
     "line_through",
@@ -32,4 +46,5 @@ __all__ = [
     "random_line",
     "random_plane",
     "temporary_weights",
+    "top_eigenvalues",
 ]
