@@ -1,13 +1,16 @@
-"""How well predicted probabilities match what happens: NLL and calibration error."""
+"""How well predicted probabilities match what happens: NLL and calibration errors."""
 
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_whole_number
 from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32, largest
-from keras_kd._common.streaming import StreamingMean, add_to
-from keras_kd._common.weights import broadcast_weight, weighted
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.streaming import StreamingMean
+from keras_kd.metrics._confidence import (
+    ConfidenceSums,
+    confidence_and_hits,
+    label_weight,
+)
 
 
 def negative_log_likelihood(labels, logits, *, sample_weight=None):
@@ -60,7 +63,32 @@ class NegativeLogLikelihood(StreamingMean):
         labels, labelled = sparse_labels(labels, logits)
         log_probs = ops.log_softmax(logits, axis=-1)
         values = -ops.take_along_axis(log_probs, labels[..., None], axis=-1)[..., 0]
-        self.add(values, _weight(labelled, sample_weight))
+        self.add(values, label_weight(labelled, sample_weight))
+
+
+class _CalibrationError(ConfidenceSums):
+    """Gaps between accuracy and confidence in equal-width bins, to be summed up."""
+
+    _direction = "down"
+
+    def update_state(self, labels, logits, sample_weight=None):
+        """Take in labels and logits `(batch, ..., classes)`."""
+        self.add_hits(*confidence_and_hits(labels, logits, sample_weight))
+
+    def bins(self):
+        """Weight, accuracy and mean confidence of each bin, arrays of `(num_bins,)`.
+
+        Empty bins have weight 0 and NaN for the other two: what a reliability diagram
+        draws.
+        """
+        return self.in_dtype(*self.means())
+
+    def result(self):
+        weights, accuracy, confidence = self.means()
+        gaps = ops.where(weights == 0, 0.0, ops.abs(accuracy - confidence))
+        total = ops.sum(weights)
+        shares = weights / ops.where(total == 0, float("nan"), total)
+        return self.in_dtype(self._summed_up(gaps, shares))[0]
 
 
 def expected_calibration_error(labels, logits, num_bins=15, *, sample_weight=None):
@@ -93,7 +121,7 @@ def expected_calibration_error(labels, logits, num_bins=15, *, sample_weight=Non
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class ExpectedCalibrationError(keras.metrics.Metric):
+class ExpectedCalibrationError(_CalibrationError):
     """Streaming `expected_calibration_error`: exact on any batching. Lower is better.
 
     Args:
@@ -112,61 +140,127 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     Reference: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 3.
     """
 
-    _direction = "down"
-
     def __init__(self, num_bins=15, name="ece", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.num_bins = check_whole_number("num_bins", num_bins, at_least=1)
-        names = ["weights", "hits", "confidences"]
-        self._sums = {n: self.add_variable((num_bins,), "zeros", name=n) for n in names}
-        self._errors = {
-            n: self.add_variable((num_bins,), "zeros", name=f"{n}_error") for n in names
-        }
+        super().__init__(num_bins, name, dtype)
 
-    def update_state(self, labels, logits, sample_weight=None):
-        """Take in labels and logits `(batch, ..., classes)`."""
-        (logits,) = at_least_float32(logits)
-        labels, labelled = sparse_labels(labels, logits)
-        confidence = largest(ops.softmax(logits, axis=-1))[..., 0]
-        hits = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int64"))
-        weight = broadcast_weight(_weight(labelled, sample_weight), confidence)
-        index = ops.cast(ops.ceil(confidence * self.num_bins), "int32") - 1
-        index = ops.reshape(ops.clip(index, 0, self.num_bins - 1), [-1])
-        values = {
-            "weights": weight,
-            "hits": weighted(ops.cast(hits, weight.dtype), weight),
-            "confidences": weighted(confidence, weight),
-        }
-        for name, value in values.items():
-            in_bins = ops.segment_sum(
-                ops.reshape(value, [-1]), index, num_segments=self.num_bins
-            )
-            add_to(self._sums[name], self._errors[name], in_bins)
-
-    def bins(self):
-        """Weight, accuracy and mean confidence of each bin, arrays of `(num_bins,)`.
-
-        Empty bins have weight 0 and NaN for the other two: what a reliability diagram
-        draws.
-        """
-        weights, hits, confidences = (self._total(n) for n in self._sums)
-        divisor = ops.where(weights == 0, float("nan"), weights)
-        return weights, hits / divisor, confidences / divisor
-
-    def result(self):
-        weights, hits, confidences = (self._total(n) for n in self._sums)
-        total = ops.sum(weights)
-        error = ops.sum(ops.abs(hits - confidences)) / ops.where(total == 0, 1.0, total)
-        return ops.where(total == 0, float("nan"), error)
-
-    def get_config(self):
-        return {**super().get_config(), "num_bins": self.num_bins}
-
-    def _total(self, name):
-        return ops.convert_to_tensor(self._sums[name]) + self._errors[name]
+    def _summed_up(self, gaps, shares):
+        return ops.sum(shares * gaps)
 
 
-def _weight(labelled, sample_weight):
-    if sample_weight is None:
-        return labelled
-    return labelled * broadcast_weight(sample_weight, labelled)
+def maximum_calibration_error(labels, logits, num_bins=15, *, sample_weight=None):
+    """Largest gap of any equal-width confidence bin. Lower is better.
+
+    max_b |accuracy_b - confidence_b| over the bins that hold examples; one example
+    alone in its bin can make it large.
+
+    Args:
+        labels: Class indices `(n, ...)`, or one-hot rows `(n, ..., classes)`.
+        logits: `(n, ..., classes)`.
+        num_bins: At least 1. Defaults to 15.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Scalar in [0, 1]; NaN for an empty set.
+
+    Example:
+
+    >>> sure_and_half_right = np.array([[9.0, -9.0], [9.0, -9.0]])
+    >>> mce = keras_kd.metrics.maximum_calibration_error([0, 1], sure_and_half_right)
+    >>> round(float(mce), 4)
+    0.5
+
+    Reference: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 5.
+    """
+    metric = MaximumCalibrationError(num_bins)
+    metric.update_state(labels, logits, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class MaximumCalibrationError(_CalibrationError):
+    """Streaming `maximum_calibration_error`: exact on any batching. Lower is better.
+
+    Args:
+        num_bins: At least 1 equal-width bin. Defaults to 15.
+        name: Defaults to `"mce"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.MaximumCalibrationError(num_bins=10)
+    >>> metric.update_state([0], np.array([[9.0, -9.0]]))
+    >>> metric.update_state([1], np.array([[9.0, -9.0]]))
+    >>> round(float(metric.result()), 4)
+    0.5
+
+    Reference: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 5.
+    """
+
+    def __init__(self, num_bins=15, name="mce", dtype=None):
+        super().__init__(num_bins, name, dtype)
+
+    def _summed_up(self, gaps, shares):
+        largest = ops.max(gaps)
+        return ops.where(ops.isnan(ops.sum(shares)), float("nan"), largest)
+
+
+def unweighted_calibration_error(labels, logits, num_bins=10, *, sample_weight=None):
+    """Calibration error that counts all bins alike. Lower is better.
+
+    sum_b |accuracy_b - confidence_b| / B over equal-width bins, empty ones counting as
+    0: the form of Guo et al. 2024. It falls when predictions crowd into few bins, so it
+    is here for comparison with that paper; `expected_calibration_error` is the usual
+    one.
+
+    Args:
+        labels: Class indices `(n, ...)`, or one-hot rows `(n, ..., classes)`.
+        logits: `(n, ..., classes)`.
+        num_bins: B >= 1. Defaults to 10.
+        sample_weight: `(n,)`, weights >= 0, within the bins. Defaults to equal weights.
+
+    Returns:
+        Scalar in [0, 1]; NaN for an empty set.
+
+    Example:
+
+    >>> sure_and_half_right = np.array([[9.0, -9.0], [9.0, -9.0]])
+    >>> error = keras_kd.metrics.unweighted_calibration_error(
+    ...     [0, 1], sure_and_half_right)
+    >>> round(float(error), 4)  # one bin of ten
+    0.05
+
+    Reference: Guo et al. 2024, arXiv 2405.00739, released code.
+    """
+    metric = UnweightedCalibrationError(num_bins)
+    metric.update_state(labels, logits, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class UnweightedCalibrationError(_CalibrationError):
+    """Streaming `unweighted_calibration_error`: exact on any batching.
+
+    Lower is better.
+
+    Args:
+        num_bins: B >= 1 equal-width bins. Defaults to 10.
+        name: Defaults to `"unweighted_calibration_error"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.UnweightedCalibrationError()
+    >>> metric.update_state([0], np.array([[9.0, -9.0]]))
+    >>> metric.update_state([1], np.array([[9.0, -9.0]]))
+    >>> round(float(metric.result()), 4)
+    0.05
+
+    Reference: Guo et al. 2024, arXiv 2405.00739, released code.
+    """
+
+    def __init__(self, num_bins=10, name="unweighted_calibration_error", dtype=None):
+        super().__init__(num_bins, name, dtype)
+
+    def _summed_up(self, gaps, shares):
+        mean = ops.mean(gaps)
+        return ops.where(ops.isnan(ops.sum(shares)), float("nan"), mean)

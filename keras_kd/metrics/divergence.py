@@ -1,6 +1,7 @@
-"""How far the student's predictive distribution is from the teacher's."""
+"""How far the student's predictive distribution is from the teacher's, four ways."""
 
 import keras
+from keras import ops
 
 from keras_kd._common.checks import check_same_classes
 from keras_kd._common.numerics import at_least_float32, kl_divergence
@@ -58,6 +59,174 @@ class PredictiveKL(StreamingMean):
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        teacher, student = at_least_float32(teacher_logits, student_logits)
-        check_same_classes(teacher, student)
+        teacher, student = _checked(teacher_logits, student_logits)
         self.add(kl_divergence(teacher, student), sample_weight)
+
+
+def reverse_kl(teacher_logits, student_logits, *, sample_weight=None):
+    """Mean KL(softmax(z_s) || softmax(z_t)) over a set, in nats. Lower is closer.
+
+    High where the student gives probability to what the teacher rules out;
+    `predictive_kl` is high where the student leaves out what the teacher allows.
+
+    Args:
+        teacher_logits: `(n, ..., classes)`.
+        student_logits: Same shape.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Scalar >= 0; NaN for an empty set.
+
+    Example:
+
+    >>> t, s = np.array([[2.0, 0.0, -1.0]]), np.array([[1.0, 0.5, 0.0]])
+    >>> round(float(keras_kd.metrics.reverse_kl(t, s)), 4)
+    0.323
+    """
+    metric = ReverseKL()
+    metric.update_state(teacher_logits, student_logits, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class ReverseKL(StreamingMean):
+    """Streaming `reverse_kl`: exact on any batching. Lower is closer.
+
+    Args:
+        name: Defaults to `"reverse_kl"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.ReverseKL()
+    >>> metric.update_state(np.array([[2.0, 0, -1]]), np.array([[1.0, 0.5, 0]]))
+    >>> round(float(metric.result()), 4)
+    0.323
+    """
+
+    _direction = "down"
+
+    def __init__(self, name="reverse_kl", dtype=None):
+        super().__init__(name, dtype)
+
+    def update_state(self, teacher_logits, student_logits, sample_weight=None):
+        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        teacher, student = _checked(teacher_logits, student_logits)
+        self.add(kl_divergence(student, teacher), sample_weight)
+
+
+def jensen_shannon(teacher_logits, student_logits, *, sample_weight=None):
+    """Mean Jensen-Shannon divergence over a set, in nats. Lower is closer.
+
+    KL(p_t || m) / 2 + KL(p_s || m) / 2 with m = (p_t + p_s) / 2. Symmetric, and never
+    infinite: at most log 2.
+
+    Args:
+        teacher_logits: `(n, ..., classes)`.
+        student_logits: Same shape.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Scalar in [0, log 2]; NaN for an empty set.
+
+    Example:
+
+    >>> t, s = np.array([[2.0, 0.0, -1.0]]), np.array([[1.0, 0.5, 0.0]])
+    >>> round(float(keras_kd.metrics.jensen_shannon(t, s)), 4)
+    0.0689
+
+    Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy.
+    """
+    metric = JensenShannon()
+    metric.update_state(teacher_logits, student_logits, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class JensenShannon(StreamingMean):
+    """Streaming `jensen_shannon`: exact on any batching. Lower is closer.
+
+    Args:
+        name: Defaults to `"jensen_shannon"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.JensenShannon()
+    >>> metric.update_state(np.array([[2.0, 0, -1]]), np.array([[1.0, 0.5, 0]]))
+    >>> round(float(metric.result()), 4)
+    0.0689
+
+    Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy.
+    """
+
+    _direction = "down"
+
+    def __init__(self, name="jensen_shannon", dtype=None):
+        super().__init__(name, dtype)
+
+    def update_state(self, teacher_logits, student_logits, sample_weight=None):
+        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        teacher, student = _checked(teacher_logits, student_logits)
+        # The logits of the mean: those of the sum, as log 2 shifts all classes alike.
+        mean = ops.logaddexp(ops.log_softmax(teacher), ops.log_softmax(student))
+        halves = kl_divergence(teacher, mean) + kl_divergence(student, mean)
+        self.add(0.5 * halves, sample_weight)
+
+
+def total_variation(teacher_logits, student_logits, *, sample_weight=None):
+    """Mean total variation distance over a set. Lower is closer.
+
+    sum_k |p_t - p_s| / 2: the most by which the two can differ on any set of classes.
+
+    Args:
+        teacher_logits: `(n, ..., classes)`.
+        student_logits: Same shape.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Scalar in [0, 1]; NaN for an empty set.
+
+    Example:
+
+    >>> t, s = np.array([[9.0, -9.0]]), np.array([[0.0, 0.0]])
+    >>> round(float(keras_kd.metrics.total_variation(t, s)), 4)
+    0.5
+    """
+    metric = TotalVariation()
+    metric.update_state(teacher_logits, student_logits, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class TotalVariation(StreamingMean):
+    """Streaming `total_variation`: exact on any batching. Lower is closer.
+
+    Args:
+        name: Defaults to `"total_variation"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.TotalVariation()
+    >>> metric.update_state(np.array([[9.0, -9.0]]), np.array([[0.0, 0.0]]))
+    >>> round(float(metric.result()), 4)
+    0.5
+    """
+
+    _direction = "down"
+
+    def __init__(self, name="total_variation", dtype=None):
+        super().__init__(name, dtype)
+
+    def update_state(self, teacher_logits, student_logits, sample_weight=None):
+        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        teacher, student = _checked(teacher_logits, student_logits)
+        gap = ops.softmax(teacher, axis=-1) - ops.softmax(student, axis=-1)
+        self.add(0.5 * ops.sum(ops.abs(gap), axis=-1), sample_weight)
+
+
+def _checked(teacher_logits, student_logits):
+    teacher, student = at_least_float32(teacher_logits, student_logits)
+    check_same_classes(teacher, student)
+    return teacher, student

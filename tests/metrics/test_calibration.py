@@ -1,4 +1,4 @@
-"""NLL and calibration error against float64 NumPy, scikit-learn, published values."""
+"""NLL and calibration errors against float64 NumPy, scikit-learn, published values."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,14 @@ METRICS = {
         lambda *args, **kwargs: oracles.expected_calibration_error(
             *args, num_bins=15, **kwargs
         ),
+    ),
+    "mce": (
+        metrics.maximum_calibration_error,
+        lambda *args, **kwargs: oracles.gaps(*args, num_bins=15, **kwargs).max(),
+    ),
+    "unweighted": (
+        metrics.unweighted_calibration_error,
+        lambda *args, **kwargs: oracles.gaps(*args, num_bins=10, **kwargs).mean(),
     ),
 }
 each_metric = pytest.mark.parametrize(
@@ -67,6 +75,8 @@ def test_equal_published_values():
     for form in (ece, oracles.expected_calibration_error):
         found = form(reference.LABELS, logits, num_bins=10)
         assert_allclose(found, reference.ECE_OF_10_BINS, rtol=1e-6)
+    found = metrics.unweighted_calibration_error(reference.LABELS, logits)
+    assert_allclose(found, reference.ECE_OF_10_BINS_UNWEIGHTED, rtol=1e-6)
 
 
 @pytest.mark.parametrize("num_bins", [1, 7, 15, 100])
@@ -150,6 +160,30 @@ def test_tokens_take_one_weight_an_example(metric, oracle):
     weights = np.random.default_rng(1).integers(0, 3, size=200)
     want = oracle(labels, logits, weights=np.repeat(weights[:, None], 7, axis=1))
     assert_allclose(metric(labels, logits, sample_weight=weights), want, rtol=1e-5)
+
+
+def test_the_largest_gap_is_at_least_the_mean_one():
+    labels, logits = labelled()
+    values = [
+        float(metric(labels, logits, num_bins=20))
+        for metric in (
+            metrics.expected_calibration_error,
+            metrics.maximum_calibration_error,
+        )
+    ]
+    assert 0 < values[0] <= values[1] <= 1
+
+
+def test_one_bin_makes_the_three_errors_one():
+    labels, logits = labelled()
+    errors = ("expected", "maximum", "unweighted")
+    found = [
+        getattr(metrics, f"{name}_calibration_error")(labels, logits, num_bins=1)
+        for name in errors
+    ]
+    accuracy = np.mean(logits.argmax(axis=-1) == labels)
+    confidence = logit_oracles.softmax(logits).max(axis=-1).mean()
+    assert_allclose(found, abs(accuracy - confidence), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("bad", "error"), [(0, ValueError), (2.0, TypeError)])

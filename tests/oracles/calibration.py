@@ -37,3 +37,30 @@ def bins(labels, logits, num_bins, weights=None):
         ]
         rows.append((total, *means))
     return tuple(np.array(column) for column in zip(*rows, strict=True))
+
+
+def gaps(labels, logits, num_bins, weights=None):
+    """|accuracy - confidence| of each bin, 0 for the empty ones."""
+    _, accuracy, confidence = bins(labels, logits, num_bins, weights)
+    return np.nan_to_num(np.abs(accuracy - confidence), nan=0.0)
+
+
+def equal_mass_parts(labels, logits, num_bins):
+    """Examples in order of confidence, in as many parts: rows of (hits, sure)."""
+    confidence = np.exp(log_softmax(logits)).max(axis=-1)
+    hit = np.argmax(logits, axis=-1) == labels
+    parts = np.array_split(np.argsort(confidence, kind="stable"), num_bins)
+    return [(hit[part], confidence[part]) for part in parts]
+
+
+def equal_mass_error(labels, logits, num_bins):
+    parts = equal_mass_parts(labels, logits, num_bins)
+    return sum(
+        len(hit) / len(labels) * abs(hit.mean() - sure.mean()) for hit, sure in parts
+    )
+
+
+def brier_score(labels, logits, weights=None):
+    one_hot = np.eye(np.shape(logits)[-1])[labels]
+    distance = np.sum((np.exp(log_softmax(logits)) - one_hot) ** 2, axis=-1)
+    return np.average(distance, weights=weights)

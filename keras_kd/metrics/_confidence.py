@@ -1,0 +1,53 @@
+"""How sure a classifier is of its prediction, whether it is right, in bins."""
+
+import numpy as np
+from keras import ops
+
+from keras_kd._common.checks import check_whole_number
+from keras_kd._common.labels import sparse_labels
+from keras_kd._common.numerics import at_least_float32, largest
+from keras_kd._common.weights import broadcast_weight
+from keras_kd.metrics._segment_sums import SegmentSums
+
+
+def confidence_of(logits):
+    """The largest probability of each row."""
+    return largest(ops.softmax(logits, axis=-1))[..., 0]
+
+
+def label_weight(labelled, sample_weight):
+    """Weight of each row: 0 where it has no label."""
+    if sample_weight is None:
+        return labelled
+    return labelled * broadcast_weight(sample_weight, labelled)
+
+
+def confidence_and_hits(labels, logits, sample_weight):
+    """Confidence, whether the prediction is right, and weight of each row."""
+    (logits,) = at_least_float32(logits)
+    labels, labelled = sparse_labels(labels, logits)
+    confidence = confidence_of(logits)
+    hits = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
+    weight = broadcast_weight(label_weight(labelled, sample_weight), confidence)
+    return confidence, ops.cast(hits, weight.dtype), weight
+
+
+class ConfidenceSums(SegmentSums):
+    """Sums of hits and confidences in `num_bins` equal-width bins of confidence."""
+
+    def __init__(self, num_bins, name, dtype=None):
+        self.num_bins = check_whole_number("num_bins", num_bins, at_least=1)
+        super().__init__(num_bins, num_values=2, name=name, dtype=dtype)
+
+    def add_hits(self, confidence, hits, weight):
+        """Bin b holds confidences in ((b - 1) / B, b / B]."""
+        index = ops.cast(ops.ceil(confidence * self.num_bins), "int32") - 1
+        index = ops.clip(index, 0, self.num_bins - 1)
+        self.add(index, weight, hits, confidence)
+
+    def get_config(self):
+        return {**super().get_config(), "num_bins": self.num_bins}
+
+
+def equal_width_edges(num_bins):
+    return np.linspace(0.0, 1.0, num_bins + 1)

@@ -1,0 +1,188 @@
+"""Where teacher and student part: who is right then, and how sure the teacher was."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_kd._common.checks import check_same_classes
+from keras_kd._common.labels import sparse_labels
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.weights import broadcast_weight
+from keras_kd.metrics._confidence import (
+    ConfidenceSums,
+    confidence_of,
+    equal_width_edges,
+    label_weight,
+)
+from keras_kd.metrics._segment_sums import SegmentSums
+
+_KINDS = (
+    "both_right",
+    "only_teacher_right",
+    "only_student_right",
+    "both_wrong_same",
+    "both_wrong_different",
+)
+
+
+def disagreement_kinds(labels, teacher, student, *, sample_weight=None):
+    """Shares of examples by who is right, and whether both make the same mistake.
+
+    Agreement is `both_right + both_wrong_same`; the teacher's accuracy is
+    `both_right + only_teacher_right`. A student that disagrees more and more by
+    `only_student_right` follows its teacher less and is better for it.
+
+    Args:
+        labels: Class indices `(n, ...)`, or one-hot rows `(n, ..., classes)`. Rows
+            labelled `keras_kd.UNLABELED` (-1) and all-zero rows do not count.
+        teacher: Logits or probabilities, `(n, ..., classes)`.
+        student: Same shape.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        `{kind: share}` of the five kinds `both_right`, `only_teacher_right`,
+        `only_student_right`, `both_wrong_same` and `both_wrong_different`; they add up
+        to 1. NaN for an empty set.
+
+    Example:
+
+    >>> teacher, student = np.eye(3)[[0, 1, 2, 2]], np.eye(3)[[0, 0, 2, 1]]
+    >>> kinds = keras_kd.metrics.disagreement_kinds([0, 0, 0, 0], teacher, student)
+    >>> float(kinds["only_student_right"]), float(kinds["both_wrong_same"])
+    (0.25, 0.25)
+    """
+    metric = DisagreementKinds()
+    metric.update_state(labels, teacher, student, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class DisagreementKinds(SegmentSums):
+    """Streaming `disagreement_kinds`: exact on any batching. Has no one direction.
+
+    Args:
+        name: Defaults to `"disagreement_kinds"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.DisagreementKinds()
+    >>> metric.update_state([0, 0], np.eye(3)[[0, 1]], np.eye(3)[[0, 0]])
+    >>> metric.update_state([0, 0], np.eye(3)[[2, 2]], np.eye(3)[[2, 1]])
+    >>> float(metric.result()["only_student_right"])
+    0.25
+    """
+
+    def __init__(self, name="disagreement_kinds", dtype=None):
+        super().__init__(len(_KINDS), name=name, dtype=dtype)
+
+    def update_state(self, labels, teacher, student, sample_weight=None):
+        """Take in labels, then logits `(batch, ..., classes)`, teacher first."""
+        teacher, student = at_least_float32(teacher, student)
+        check_same_classes(teacher, student)
+        labels, labelled = sparse_labels(labels, teacher)
+        said = [ops.cast(ops.argmax(s, axis=-1), "int32") for s in (teacher, student)]
+        teacher_right, student_right = (ops.equal(s, labels) for s in said)
+        both_wrong = ops.where(ops.equal(*said), 3, 4)
+        kind = ops.where(
+            teacher_right,
+            ops.where(student_right, 0, 1),
+            ops.where(student_right, 2, both_wrong),
+        )
+        weight = label_weight(labelled, sample_weight)
+        self.add(kind, broadcast_weight(weight, teacher[..., 0]))
+
+    def result(self):
+        """`{kind: share}`."""
+        (weights,) = self.sums()
+        total = ops.sum(weights)
+        (shares,) = self.in_dtype(weights / ops.where(total == 0, float("nan"), total))
+        return {kind: shares[i] for i, kind in enumerate(_KINDS)}
+
+
+class AgreementBins(NamedTuple):
+    """Agreement in bins of the teacher's confidence.
+
+    Attributes:
+        edges: `(num_bins + 1,)`; bin b holds confidences in (edges[b], edges[b + 1]].
+        weights: `(num_bins,)`, examples in each bin (the sum of their weights).
+        agreement: `(num_bins,)`, share on which both predict the same class; NaN for an
+            empty bin.
+        confidence: `(num_bins,)`, mean confidence of the teacher; NaN for an empty bin.
+    """
+
+    edges: Any
+    weights: Any
+    agreement: Any
+    confidence: Any
+
+
+def agreement_by_confidence(
+    teacher_logits, student_logits, num_bins=10, *, sample_weight=None
+):
+    """Agreement as a function of how sure the teacher is. Higher is closer.
+
+    The teacher's confidence is its largest probability; bins are of equal width.
+
+    Args:
+        teacher_logits: `(n, ..., classes)`.
+        student_logits: Same shape.
+        num_bins: At least 1. Defaults to 10.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Named tuple of arrays `edges`, `weights` (how many examples), `agreement` and
+        `confidence` (mean of the teacher's); the last two are NaN for empty bins.
+
+    Example:
+
+    >>> teacher = np.array([[9.0, -9.0], [9.0, -9.0], [0.1, 0.0]])
+    >>> student = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 0.1]])
+    >>> bins = keras_kd.metrics.agreement_by_confidence(teacher, student, num_bins=2)
+    >>> bins.edges.tolist(), bins.weights.tolist(), bins.agreement.round(4).tolist()
+    ([0.0, 0.5, 1.0], [0.0, 3.0], [nan, 0.6667])
+    """
+    metric = AgreementByConfidence(num_bins, dtype="float64")
+    metric.update_state(teacher_logits, student_logits, sample_weight)
+    return AgreementBins(*map(ops.convert_to_numpy, metric.result()))
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class AgreementByConfidence(ConfidenceSums):
+    """Streaming `agreement_by_confidence`: exact on any batching. Higher is closer.
+
+    Args:
+        num_bins: At least 1. Defaults to 10.
+        name: Defaults to `"agreement_by_confidence"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.AgreementByConfidence(num_bins=2)
+    >>> metric.update_state(np.array([[9.0, -9.0]]), np.array([[1.0, 0.0]]))
+    >>> float(metric.result().agreement[1])
+    1.0
+    """
+
+    _direction = "up"
+
+    def __init__(self, num_bins=10, name="agreement_by_confidence", dtype=None):
+        super().__init__(num_bins, name, dtype)
+
+    def update_state(self, teacher_logits, student_logits, sample_weight=None):
+        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        teacher, student = at_least_float32(teacher_logits, student_logits)
+        check_same_classes(teacher, student)
+        confidence = confidence_of(teacher)
+        if sample_weight is None:
+            weight = ops.ones_like(confidence)
+        else:
+            weight = broadcast_weight(sample_weight, confidence)
+        same = ops.equal(ops.argmax(teacher, axis=-1), ops.argmax(student, axis=-1))
+        self.add_hits(confidence, ops.cast(same, weight.dtype), weight)
+
+    def result(self):
+        """Named tuple of arrays: `edges`, `weights`, `agreement`, `confidence`."""
+        edges = ops.convert_to_tensor(equal_width_edges(self.num_bins))
+        return AgreementBins(*self.in_dtype(edges, *self.means()))

@@ -1,0 +1,164 @@
+"""Reliability bins for a diagram, and the calibration error of bins of equal mass."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd.metrics._confidence import confidence_and_hits, equal_width_edges
+from keras_kd.metrics._kept_examples import KeptExamples
+from keras_kd.metrics.calibration import ExpectedCalibrationError
+
+_BINNINGS = ("equal_width", "equal_mass")
+
+
+class ReliabilityBins(NamedTuple):
+    """What a reliability diagram draws, arrays.
+
+    Attributes:
+        edges: `(num_bins + 1,)` confidences between the bins.
+        weights: `(num_bins,)`, examples in each bin (the sum of their weights).
+        accuracy: `(num_bins,)`; NaN for an empty bin.
+        confidence: `(num_bins,)`, the mean; NaN for an empty bin.
+    """
+
+    edges: Any
+    weights: Any
+    accuracy: Any
+    confidence: Any
+
+
+def reliability_bins(
+    labels, logits, num_bins=15, binning="equal_width", *, sample_weight=None
+):
+    """Accuracy against confidence in bins: the data of a reliability diagram.
+
+    Args:
+        labels: Class indices `(n, ...)`, or one-hot rows `(n, ..., classes)`. Rows
+            labelled `keras_kd.UNLABELED` (-1) and all-zero rows do not count.
+        logits: `(n, ..., classes)`.
+        num_bins: At least 1. Defaults to 15.
+        binning: `"equal_width"`: bins of the same span of confidence, what
+            `expected_calibration_error` sums over. `"equal_mass"`: bins of as many
+            examples each (of equal weight), of `equal_mass_calibration_error`. Defaults
+            to `"equal_width"`.
+        sample_weight: `(n,)`, weights >= 0. Defaults to equal weights.
+
+    Returns:
+        Named tuple of float arrays `edges`, `weights`, `accuracy` and `confidence`.
+
+    Example:
+
+    >>> logits = np.array([[9.0, -9.0], [9.0, -9.0], [0.1, 0.0], [0.2, 0.0]])
+    >>> bins = keras_kd.metrics.reliability_bins([0, 0, 0, 1], logits, num_bins=2)
+    >>> bins.edges.tolist(), bins.weights.tolist(), bins.accuracy.tolist()
+    ([0.0, 0.5, 1.0], [0.0, 4.0], [nan, 0.75])
+    """
+    if check_choice("binning", binning, _BINNINGS) == "equal_mass":
+        metric = EqualMassCalibrationError(num_bins)
+        metric.update_state(labels, logits, sample_weight)
+        return metric.bins()
+    metric = ExpectedCalibrationError(num_bins, dtype="float64")
+    metric.update_state(labels, logits, sample_weight)
+    bins = map(ops.convert_to_numpy, metric.bins())
+    return ReliabilityBins(equal_width_edges(num_bins), *bins)
+
+
+def equal_mass_calibration_error(labels, logits, num_bins=15, *, sample_weight=None):
+    """Expected calibration error over bins of as many examples each. Lower is better.
+
+    sum_b |accuracy_b - confidence_b| / B, where bin b holds the b-th part of the
+    examples by confidence. Where a bin ends within an example, or within examples of
+    equal confidence, both bins get their part of it, so that order never matters.
+
+    Args:
+        labels: Class indices `(n, ...)`, or one-hot rows `(n, ..., classes)`.
+        logits: `(n, ..., classes)`.
+        num_bins: B >= 1. Defaults to 15.
+        sample_weight: `(n,)`, weights >= 0; bins have equal weight then. Defaults to
+            equal weights.
+
+    Returns:
+        Scalar in [0, 1]; NaN for an empty set.
+
+    Example:
+
+    >>> logits = np.array([[9.0, -9.0], [9.0, -9.0], [0.1, 0.0], [0.2, 0.0]])
+    >>> error = keras_kd.metrics.equal_mass_calibration_error([0, 0, 0, 1], logits, 2)
+    >>> round(float(error), 4)
+    0.0187
+
+    Reference: Nixon et al. 2019, Measuring Calibration in Deep Learning.
+    """
+    metric = EqualMassCalibrationError(num_bins)
+    metric.update_state(labels, logits, sample_weight)
+    return metric.result()
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class EqualMassCalibrationError(KeptExamples):
+    """Streaming `equal_mass_calibration_error`: exact on any batching. Lower is better.
+
+    Where the bins lie is known at the end only: it keeps three numbers of each example,
+    so `update_state` works eagerly, not in a compiled step.
+
+    Args:
+        num_bins: At least 1. Defaults to 15.
+        name: Defaults to `"equal_mass_calibration_error"`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`.
+
+    Example:
+
+    >>> metric = keras_kd.metrics.EqualMassCalibrationError(num_bins=2)
+    >>> metric.update_state([0, 0], np.array([[9.0, -9.0], [9.0, -9.0]]))
+    >>> metric.update_state([0, 1], np.array([[0.1, 0.0], [0.2, 0.0]]))
+    >>> round(float(metric.result()), 4)
+    0.0187
+
+    Reference: Nixon et al. 2019, Measuring Calibration in Deep Learning.
+    """
+
+    _direction = "down"
+
+    def __init__(self, num_bins=15, name="equal_mass_calibration_error", dtype=None):
+        self.num_bins = check_whole_number("num_bins", num_bins, at_least=1)
+        super().__init__(num_columns=3, name=name, dtype=dtype)
+
+    def update_state(self, labels, logits, sample_weight=None):
+        """Take in labels and logits `(batch, ..., classes)`."""
+        columns = confidence_and_hits(labels, logits, sample_weight)
+        confidence, hits, weight = map(self.on_host, columns)
+        self.keep(confidence, hits, weight=weight)
+
+    def bins(self):
+        """`ReliabilityBins` of float64 arrays, each bin of the same weight."""
+        confidence, hits, weight = self.columns()
+        if not weight.size:
+            nothing = np.full(self.num_bins, np.nan)
+            edges = np.full(self.num_bins + 1, np.nan)
+            return ReliabilityBins(edges, np.zeros(self.num_bins), nothing, nothing)
+        # Examples of one confidence as one, so that their order cannot matter.
+        values, group = np.unique(confidence, return_inverse=True)
+        weights, right = (
+            np.bincount(group, weights=w, minlength=len(values))
+            for w in (weight, weight * hits)
+        )
+        ends = np.cumsum(weights)
+        cuts = np.linspace(0.0, ends[-1], self.num_bins + 1)
+        inside = np.diff(cuts)
+        accuracy, mean = (
+            np.diff(np.interp(cuts, [0.0, *ends], [0.0, *np.cumsum(v)])) / inside
+            for v in (right, weights * values)
+        )
+        edges = values[np.minimum(np.searchsorted(ends, cuts), len(values) - 1)]
+        return ReliabilityBins(edges, inside, accuracy, mean)
+
+    def result(self):
+        bins = self.bins()
+        error = np.mean(np.abs(bins.accuracy - bins.confidence))
+        return ops.cast(error, self.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "num_bins": self.num_bins}
