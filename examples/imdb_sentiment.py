@@ -2,7 +2,7 @@
 Title: What does a student of text learn from an ensemble?
 Date: 2026-11-21
 Description: Distil bidirectional LSTMs on IMDB, and measure fidelity by ensemble size.
-Expected time: about 20 minutes of CPU; `--quick` 1 minute.
+Expected time: about 25 minutes on one free CPU core; `--quick` 1 minute.
 
 Networks read the first 100 tokens of a film review and say whether it is favourable.
 One to three of them, which differ in their random seed alone, form a teacher. A student
@@ -209,8 +209,8 @@ NAMES = {
     "control": "control, of labels alone",
 }
 NOTE = (
-    "One run here; the paper gives means and standard deviations over trials of 100 "
-    "epochs with SGD (Table 2)."
+    "The paper's numbers (Table 2) are means (standard deviations) over trials, whose "
+    "networks trained for 100 epochs with SGD. Here each is one run."
 )
 
 
