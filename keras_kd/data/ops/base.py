@@ -16,7 +16,8 @@ class ImageOp:
     A subclass is a frozen dataclass of its settings. `draw(seed, size)` gives the
     random parameters, and `transform(image, **parameters)` is a pure function of one
     float32 image `(height, width, channels)` in [0, 1] that gives another. An op that
-    draws nothing leaves `draw` out.
+    draws nothing leaves `draw` out. Do not multiply or divide by several constants in
+    a row: TensorFlow merges them in a graph and not outside, with other last bits.
 
     Example:
 
@@ -118,5 +119,7 @@ def to_float(image):
     """uint8 in [0, 255] as float32 in [0, 1]; float32 as it is."""
     if image.dtype == tf.uint8:
         # Not `/ 255`: some graph optimisers make that a product, with other last bits.
-        return tf.cast(image, tf.float32) * (1 / 255)
+        # Others merge constant factors: not through an op that checks the shape.
+        scaled = tf.cast(image, tf.float32) * (1 / 255)
+        return tf.ensure_shape(scaled, image.shape)
     return image
