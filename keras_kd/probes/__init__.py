@@ -1,5 +1,6 @@
 """Probes: functions that look into models and return a frozen result."""
 
+from keras_kd.probes.attention_maps import AttentionMaps, attention_maps
 from keras_kd.probes.eigenspace import EigenspaceTrajectory, eigenspace_trajectory
 from keras_kd.probes.generator_quality import GeneratorQuality, generator_quality
 from keras_kd.probes.hessian import LossHessian
@@ -25,6 +26,7 @@ from keras_kd.probes.spectrum import (
 from keras_kd.probes.weights import filter_normalized_direction, temporary_weights
 
 __all__ = [
+    "AttentionMaps",
     "EigenspaceTrajectory",
     "Eigenvalues",
     "GeneratorQuality",
@@ -34,6 +36,7 @@ __all__ = [
     "Section",
     "SurfacePoint",
     "TraceEstimate",
+    "attention_maps",
     "eigenspace_trajectory",
     "filter_normalized_direction",
     "generator_quality",
