@@ -127,3 +127,16 @@ def test_a_compiled_step_gives_the_value_or_says_why_not(name):
     else:
         with pytest.raises(RuntimeError, match="compile the model with run_eagerly"):
             step(*tensors)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.compiles])
+def test_two_replicas_give_the_value_of_one(name):
+    want = value_of(make(name), *inputs(name))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        metric = make(name)
+    data = tf.data.Dataset.from_tensor_slices(inputs(name)).batch(40)
+    for batch in strategy.experimental_distribute_dataset(data):
+        strategy.run(metric.update_state, args=batch)
+    assert_allclose(numbers(metric), want, rtol=1e-6)

@@ -165,10 +165,9 @@ class ConfidenceExaggeration(KeptExamples):
         phis = _log_odds(teacher, classes), _log_odds(student, classes)
         if not np.isfinite(phis).all():
             raise ValueError(
-                "The log-odds of the teacher's class are not finite for "
-                f"{np.sum(~np.isfinite(phis).all(axis=0))} examples. Give finite "
-                "logits, not log-probabilities of probabilities that rounded to 0 or "
-                "1."
+                "The log-odds of the teacher's class are not finite in "
+                f"{np.sum(~np.isfinite(phis).all(axis=0))} of {len(teacher)} rows. "
+                "Give finite logits, not logs of probabilities that rounded to 0 or 1."
             )
         self.keep(*phis, weight=weight[counts])
 

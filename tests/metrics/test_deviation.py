@@ -162,7 +162,7 @@ def test_tokens_and_half_precision():
 
 
 def test_infinite_log_odds_are_refused():
-    with pytest.raises(ValueError, match="not finite for 1 examples"):
+    with pytest.raises(ValueError, match="not finite in 1 of 2 rows"):
         metrics.confidence_exaggeration(
             np.array([[1.0, 0.0], [0.0, -np.inf]]), np.zeros((2, 2))
         )

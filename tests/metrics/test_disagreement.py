@@ -20,6 +20,8 @@ KINDS = {
     "both_wrong_different": lambda y, t, s: t != s and y not in (t, s),
 }
 
+SIDES = ("teacher", "student")
+
 
 def sides(shape=(600, 6), seed=0):
     rng = np.random.default_rng(seed)
@@ -58,9 +60,6 @@ def test_kinds_add_up_to_what_is_known(classes):
     # What the accuracies alone imply for the agreement.
     assert sum(accuracies) - 1 <= agreement + 1e-6
     assert agreement <= 1 - abs(accuracies[0] - accuracies[1]) + 1e-6
-
-
-SIDES = ("teacher", "student")
 
 
 def test_kinds_take_tokens_weights_and_missing_labels():
