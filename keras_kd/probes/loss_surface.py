@@ -77,6 +77,11 @@ class LossSurface:
             The axes.
         """
         check_choice("value", value, VALUES)
+        if np.isnan(getattr(self, value)).all():
+            raise ValueError(
+                f"There is no {value} to draw: it is NaN at all points. Accuracy needs "
+                "`y`, labels of classes."
+            )
         if ax is None:
             import matplotlib.pyplot as plt
 
@@ -157,26 +162,63 @@ def loss_surface(
     """
     network = network_of(student)
     section = _section(teacher, network, initial, section)
-    axes = _axes(section, resolution)
-    sample = Sample(x, y, teacher, batch_size)
-    objective = Objective(loss, has_teacher=True, has_labels=y is not None)
-    states = [state_of(state, like=network, role="section") for state in section.states]
-    points = _points(section, axes)
-    settings = [objective.describe(), str(batch_size), str(reestimate_statistics)]
-    file = ProgressFile(
-        path,
-        _identity(sample, states, points, settings) if path is not None else "",
-        (len(points), len(VALUES)),
-    )
-    forward = WeightsPass(
+    look = SurfacePass(
+        teacher,
         network,
-        sample,
-        objective,
-        states,
+        x,
+        y,
+        loss=loss,
+        batch_size=batch_size,
         reestimate_statistics=reestimate_statistics,
     )
-    rows = evaluate_points(forward, points, file, verbose)
-    return _surface(section, axes, rows, sample.num_examples, objective.name)
+    return look.run(section, resolution, path=path, verbose=verbose)
+
+
+class SurfacePass:
+    """Compiled look at sections of one network; runs again without a new trace.
+
+    Private to this package: `loss_surface` and `LossSurfaceProbe` are its faces.
+    """
+
+    def __init__(
+        self, teacher, network, x, y, *, loss, batch_size, reestimate_statistics
+    ):
+        self._network = network
+        self._sample = Sample(x, y, teacher, batch_size)
+        self._objective = Objective(loss, has_teacher=True, has_labels=y is not None)
+        self._reestimates = reestimate_statistics
+        self._settings = [self._objective.describe(), str(batch_size)]
+        self._forward = None
+
+    def run(self, section, resolution, *, path=None, verbose=0):
+        """`LossSurface` of a section with as many lists of weights as before."""
+        axes = _axes(section, resolution)
+        points = _points(section, axes)
+        states = [
+            state_of(state, like=self._network, role="section")
+            for state in section.states
+        ]
+        identity = "" if path is None else self._identity(states, points)
+        file = ProgressFile(path, identity, (len(points), len(VALUES)))
+        if self._forward is None:
+            self._forward = WeightsPass(
+                self._network,
+                self._sample,
+                self._objective,
+                states,
+                reestimate_statistics=self._reestimates,
+            )
+        else:
+            self._forward.move_to(states)
+        rows = evaluate_points(self._forward, points, file, verbose)
+        examples = self._sample.num_examples
+        return _surface(section, axes, rows, examples, self._objective.name)
+
+    def _identity(self, states, points):
+        weights = [w for state in states for w in state]
+        parts = [self._sample.fingerprint(), fingerprint([*weights, points])]
+        parts += [*self._settings, str(self._reestimates)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def evaluate_points(forward, coefficients, file=None, verbose=0):
@@ -239,12 +281,6 @@ def _points(section, axes):
     return np.array([*anchors, *map(section.coefficients, grid)], "float64")
 
 
-def _identity(sample, states, points, settings):
-    weights = [w for state in states for w in state]
-    parts = [sample.fingerprint(), fingerprint([*weights, points]), *settings]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
 def _surface(section, axes, rows, num_examples, loss_name):
     names = list(section.anchors)
     anchors = {
@@ -268,7 +304,10 @@ def _draw_line(surface, ax, value, levels):
 
 
 def _draw_plane(surface, ax, value, levels):
-    filled = ax.contourf(*surface.coordinates, getattr(surface, value), levels)
+    values = getattr(surface, value)
+    if np.nanmin(values) == np.nanmax(values):  # contours of a flat one are none
+        levels = values.flat[0] + np.array([-1e-3, 1e-3])
+    filled = ax.contourf(*surface.coordinates, values, levels)
     ax.figure.colorbar(filled, ax=ax, label=value)
     for name, point in surface.anchors.items():
         ax.plot(*point.coordinates, "o", color="white", markeredgecolor="black")
