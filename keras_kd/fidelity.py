@@ -10,6 +10,7 @@ from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
 from keras_kd._common.distribution import over_replicas
 from keras_kd._common.labels import sparse_labels
+from keras_kd._common.metric_update import update_of
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import as_float32
 from keras_kd._common.streaming import StreamingMean
@@ -21,6 +22,7 @@ from keras_kd.metrics import (
     NegativeLogLikelihood,
     PredictiveKL,
 )
+from keras_kd.metrics._kept_examples import KeptExamples
 from keras_kd.teacher_ensemble import TeacherEnsemble
 
 
@@ -168,7 +170,7 @@ class FidelityPass:
     package: `evaluate_fidelity` and `FidelityMonitor` are its faces.
     """
 
-    def __init__(self, teacher, students, *, num_bins=15, strategy=None):
+    def __init__(self, teacher, students, *, num_bins=15, strategy=None, metrics=()):
         self._teacher = as_classifier(teacher)
         self._students = {k: as_classifier(m) for k, m in students.items()}
         self._strategy = strategy or tf.distribute.get_strategy()
@@ -179,6 +181,11 @@ class FidelityPass:
             }
             self._fidelity = {side: _fidelity_metrics() for side in self._students}
             self._size = StreamingMean("size")
+        self._given = list(metrics)
+        on_host = [isinstance(metric, KeptExamples) for metric in metrics]
+        pairs = list(zip(map(update_of, metrics), on_host, strict=True))
+        self._updates = [update for update, is_on_host in pairs if not is_on_host]
+        self._host_updates = [update for update, is_on_host in pairs if is_on_host]
         self._step = None
         self._num_classes = None
         self._has_labels = None
@@ -194,7 +201,7 @@ class FidelityPass:
         self._step = self._step or self._compiled_step(dataset)
         done = 0
         for batch in batches(dataset):
-            self._step(batch)
+            self._update_on_host(self._step(batch))
             done += 1
             progress.update(done, finalize=done == steps)
             if done == steps:
@@ -216,7 +223,10 @@ class FidelityPass:
         """One trace for all batches, a smaller last one too, where shapes are told."""
 
         def step(batch):
-            self._strategy.run(self._compare, args=(batch,))
+            parts = self._strategy.run(self._compare, args=(batch,))
+            return keras.tree.map_structure(
+                self._strategy.experimental_local_results, parts
+            )
 
         spec = getattr(dataset, "element_spec", None)
         if spec is None:
@@ -237,13 +247,32 @@ class FidelityPass:
         for side, metrics in self._fidelity.items():
             for metric in metrics.values():
                 metric.update_state(teacher, logits[side], sample_weight=weight)
+        sides = (teacher, logits["student"]) if self._given else ()
+        for update in self._updates:
+            update(batch.labels, *sides, weight)
         if batch.labels is not None:
             for side, metrics in self._generalization.items():
                 _update_generalization(metrics, batch.labels, logits[side], weight)
+        if not self._host_updates:
+            return {}
+        parts = {"labels": batch.labels, "sides": sides, "weight": weight}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _update_on_host(self, parts):
+        """Metrics that keep numbers of every example, which no graph can do."""
+        for i in range(self._strategy.num_replicas_in_sync if parts else 0):
+            teacher, student = (side[i] for side in parts["sides"])
+            labels, weight = (
+                parts[name][i] if name in parts else None
+                for name in ("labels", "weight")
+            )
+            for update in self._host_updates:
+                update(labels, teacher, student, weight)
 
     def _all_metrics(self):
         groups = [*self._generalization.values(), *self._fidelity.values()]
-        return [self._size, *(metric for group in groups for metric in group.values())]
+        ours = [metric for group in groups for metric in group.values()]
+        return [self._size, *ours, *self._given]
 
     def _result(self):
         scores = {

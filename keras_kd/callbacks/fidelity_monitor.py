@@ -1,12 +1,16 @@
 """Fidelity and generalisation on named sets, along training."""
 
+import dataclasses
 import os
+import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.datasets import as_dataset
+from keras_kd._common.metric_update import needs_labels, update_of
 from keras_kd.fidelity import FidelityPass
 
 _GENERALIZATION = ("accuracy", "nll", "ece")
@@ -36,7 +40,15 @@ class FidelityMonitor(keras.callbacks.Callback):
         teacher: The teacher, to watch a plain `keras.Model` (a student trained on
             labels alone). Defaults to that of the Distiller which is being fitted.
         steps: Batches to read of each set. Defaults to all; needed for endless sets.
+            TensorBoard then says how many examples that were: `test_first_2000/kl`.
         batch_size: For sets given as arrays. Defaults to 256.
+        metrics: More metrics of `keras_kd.metrics`, as a list of objects or of pairs
+            `(object, every)` with epochs between two values: `[TotalVariation(),
+            (MutualInformation(100), 5)]`. They are logged by their names; of a result
+            with several fields each is, `test/disagreement_kinds/both_right`, and
+            arrays are histograms in TensorBoard. Metrics of labels are the student's.
+
+    `monitor_seconds` in the logs is what the comparison itself took.
 
     Example:
 
@@ -64,6 +76,7 @@ class FidelityMonitor(keras.callbacks.Callback):
         teacher=None,
         steps=None,
         batch_size=256,
+        metrics=(),
     ):
         super().__init__()
         if not isinstance(datasets, dict) or not datasets:
@@ -76,6 +89,7 @@ class FidelityMonitor(keras.callbacks.Callback):
         self._every = check_whole_number("every", every, at_least=1)
         self._steps = steps
         self._teacher = teacher
+        self._metrics = [_with_interval(entry) for entry in metrics]
         self._passes = {}
         self._writers = {}
 
@@ -90,25 +104,48 @@ class FidelityMonitor(keras.callbacks.Callback):
         if self._passes and self._compared == (teacher, student):
             return  # compiled by an earlier fit of the same models
         self._compared = (teacher, student)
-        self._passes = {
-            name: FidelityPass(
-                teacher, {"student": student}, strategy=self.model.distribute_strategy
+        self._passes = {}
+
+    def _pass(self, name, metrics):
+        """The compiled comparison on a set, one for each choice of metrics."""
+        key = (name, *map(id, metrics))
+        if key not in self._passes:
+            teacher, student = self._compared
+            self._passes[key] = FidelityPass(
+                teacher,
+                {"student": student},
+                strategy=self.model.distribute_strategy,
+                metrics=metrics,
             )
-            for name in self._datasets
-        }
+        return self._passes[key]
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs
         while_training = dict(logs)
         is_last = epoch + 1 == self.params.get("epochs")
-        if (epoch + 1) % self._every and not is_last:
+
+        def is_due(every):
+            return is_last or (epoch + 1) % every == 0
+
+        metrics = [metric for metric, every in self._metrics if is_due(every)]
+        if not is_due(self._every) and not metrics:
             return
+        start = time.perf_counter()
         for key, value in while_training.items():
             if not key.startswith("val_") and "/" not in key:
                 self._write("student", f"while_training/{key}", value, epoch)
         for name, dataset in self._datasets.items():
-            result = self._passes[name].run(dataset, steps=self._steps)
-            self._log(name, result, epoch, logs)
+            result = self._pass(name, metrics).run(dataset, steps=self._steps)
+            tag = name
+            if self._steps is not None:
+                tag = f"{name}_first_{result.num_examples}"
+            if is_due(self._every):
+                self._log(name, tag, result, epoch, logs)
+            labelled = result.student.accuracy is not None
+            for metric in metrics if labelled else _without_labels(metrics):
+                self._log_metric(name, tag, metric, epoch, logs)
+        logs["monitor_seconds"] = time.perf_counter() - start
+        self._write("student", "monitor_seconds", logs["monitor_seconds"], epoch)
         for writer in self._writers.values():
             writer.flush()
 
@@ -117,20 +154,26 @@ class FidelityMonitor(keras.callbacks.Callback):
             writer.close()
         self._writers = {}
 
-    def _log(self, name, result, epoch, logs):
+    def _log(self, name, tag, result, epoch, logs):
         for key in _GENERALIZATION + _FIDELITY:
             value = getattr(result.student, key)
             if value is not None:
                 logs[f"{name}/{key}"] = value
-                self._write("student", f"{name}/{key}", value, epoch)
+                self._write("student", f"{tag}/{key}", value, epoch)
         for key in _GENERALIZATION:
             value = getattr(result.teacher, key)
             if value is not None:
                 logs[f"{name}/teacher_{key}"] = value
-                self._write("teacher", f"{name}/{key}", value, epoch)
+                self._write("teacher", f"{tag}/{key}", value, epoch)
         bound = result.student.agreement_upper_bound
         if bound is not None:
-            self._write("upper_bound", f"{name}/agreement", bound, epoch)
+            self._write("upper_bound", f"{tag}/agreement", bound, epoch)
+
+    def _log_metric(self, name, tag, metric, epoch, logs):
+        for key, value in _fields(metric):
+            if np.ndim(value) == 0:
+                logs[f"{name}/{key}"] = float(value)
+            self._write("student", f"{tag}/{key}", value, epoch)
 
     def _write(self, run, tag, value, epoch):
         if self._log_dir is None:
@@ -139,4 +182,31 @@ class FidelityMonitor(keras.callbacks.Callback):
             path = os.path.join(self._log_dir, run)
             self._writers[run] = tf.summary.create_file_writer(path)
         with self._writers[run].as_default():
-            tf.summary.scalar(tag, value, step=epoch)
+            write = tf.summary.histogram if np.ndim(value) else tf.summary.scalar
+            write(tag, value, step=epoch)
+
+
+def _with_interval(entry):
+    metric, every = entry if isinstance(entry, (tuple, list)) else (entry, 1)
+    update_of(metric)  # or an error, at this call
+    return metric, check_whole_number("every", every, at_least=1)
+
+
+def _without_labels(metrics):
+    return [metric for metric in metrics if not needs_labels(metric)]
+
+
+def _fields(metric):
+    """`(name, number or array)` of all that a metric's result holds."""
+    result = metric.result()
+    if dataclasses.is_dataclass(result):
+        result = dataclasses.asdict(result)
+    elif hasattr(result, "_asdict"):
+        result = result._asdict()
+    if not isinstance(result, dict):
+        return [(metric.name, keras.ops.convert_to_numpy(result))]
+    flat = keras.tree.flatten_with_path(result)
+    return [
+        ("/".join([metric.name, *map(str, path)]), keras.ops.convert_to_numpy(value))
+        for path, value in flat
+    ]

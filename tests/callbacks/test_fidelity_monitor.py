@@ -7,7 +7,7 @@ import tensorflow as tf
 from small_models import TraceCounter, mlp, sparse_cross_entropy, toy_data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_kd import Distiller, evaluate_fidelity
+from keras_kd import Distiller, evaluate_fidelity, metrics
 from keras_kd.callbacks import FidelityMonitor
 from keras_kd.losses import KnowledgeDistillation
 
@@ -140,3 +140,82 @@ def test_a_second_fit_goes_on_in_the_same_log(tmp_path):
     log.Reload()
     steps = [event.step for event in log.Tensors("test/kl")]
     assert steps == [0, 1, 2, 3]
+
+
+def logits_of_both(distiller):
+    return [np.asarray(m(TEST[0])) for m in (distiller.teacher, distiller.student)]
+
+
+def test_metrics_given_as_objects_are_logged_by_name():
+    distiller = small_distiller()
+    given = [
+        metrics.TotalVariation(),
+        metrics.MutualInformation(CLASSES),
+        metrics.BrierScore(),
+        metrics.DisagreementKinds(),
+        metrics.EqualMassCalibrationError(),
+        metrics.ConfidenceExaggeration(),
+    ]
+    history = fit(distiller, FidelityMonitor({"test": TEST}, metrics=given), epochs=1)
+    both = logits_of_both(distiller)
+    labels = TEST[1]
+    wanted = {
+        "total_variation": np.mean(metrics.total_variation(*both)),
+        "mutual_information": metrics.mutual_information(*both),
+        "brier": np.mean(metrics.brier_score(labels, both[1])),
+        "equal_mass_calibration_error": metrics.equal_mass_calibration_error(
+            labels, both[1]
+        ),
+        "confidence_exaggeration/slope": metrics.confidence_exaggeration(
+            *both
+        ).whole.slope,
+        **{
+            f"disagreement_kinds/{kind}": share
+            for kind, share in metrics.disagreement_kinds(labels, *both).items()
+        },
+    }
+    for name, value in wanted.items():
+        found = history[f"test/{name}"][-1]
+        assert found == pytest.approx(float(value), abs=1e-5), name
+
+
+def test_each_metric_keeps_its_own_interval():
+    given = [(metrics.TotalVariation(), 2), (metrics.ReverseKL(), 3)]
+    monitor = FidelityMonitor({"test": TEST}, every=4, metrics=given)
+    history = fit(small_distiller(), monitor, epochs=5)
+    counts = {k: len(v) for k, v in history.items() if k.startswith("test/")}
+    assert counts["test/total_variation"] == 3  # epochs 2, 4 and the last
+    assert counts["test/reverse_kl"] == 2
+    assert counts["test/kl"] == 2
+
+
+def test_metrics_of_labels_are_left_out_where_there_are_none():
+    given = [metrics.BrierScore(), metrics.TotalVariation()]
+    history = fit(small_distiller(), FidelityMonitor({"p": TEST[0]}, metrics=given))
+    assert "p/total_variation" in history
+    assert "p/brier" not in history
+
+
+def test_a_limit_is_told_in_tensorboard_and_arrays_are_histograms(tmp_path):
+    monitor = FidelityMonitor(
+        {"test": TEST},
+        log_dir=tmp_path,
+        steps=2,
+        batch_size=8,
+        metrics=[metrics.AgreementByConfidence()],
+    )
+    history = fit(small_distiller(), monitor, epochs=1)
+    assert "test/kl" in history
+    events = EventAccumulator(str(tmp_path / "student")).Reload()
+    tags = events.Tags()["tensors"]
+    assert "test_first_16/kl" in tags
+    assert "test_first_16/agreement_by_confidence/agreement" in tags
+    assert history["monitor_seconds"][0] > 0
+
+
+@pytest.mark.parametrize(
+    "bad", ["kl", keras.metrics.Accuracy(), metrics.AttentionIoU()]
+)
+def test_what_cannot_be_shown_is_refused(bad):
+    with pytest.raises(TypeError, match=r"update_state|keras_kd\.metrics"):
+        FidelityMonitor({"test": TEST}, metrics=[bad])
