@@ -56,7 +56,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     Example:
 
-    >>> import tempfile
+    >>> import os, tempfile
     >>> gan = keras_kd.models.SNGAN((8, 8, 1), latent_dim=4, generator_width=8,
     ...                             discriminator_width=8)
     >>> gan.compile()

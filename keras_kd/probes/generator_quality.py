@@ -27,6 +27,14 @@ class GeneratorQuality:
         real_inception_score: The same number for the real images: what to hope for.
         num_images: Images on each side.
         classifier: Name of the network that looked at them.
+
+    Example:
+
+    >>> quality = keras_kd.probes.GeneratorQuality(
+    ...     frechet_distance=3.2, inception_score=3.4, inception_score_std=0.1,
+    ...     real_inception_score=6.1, num_images=2000, classifier="small")
+    >>> quality.inception_score < quality.real_inception_score
+    True
     """
 
     frechet_distance: float
