@@ -1,7 +1,8 @@
 """Sharper and softer: every pixel from its neighbours.
 
 Written as sums of shifted images, not as convolutions: those may use other kernels,
-with other last bits, in a graph than outside of one.
+with other last bits, in a graph than outside of one. And never as a chain of `+`,
+which TensorFlow's graph optimiser makes one `AddN` and sorts by the names of its terms.
 """
 
 import dataclasses
@@ -20,9 +21,10 @@ def adjust_sharpness(image, factor):
     The border pixels stay as they are, as in Pillow.
     """
     inside = image[1:-1, 1:-1]
-    rows = image[:-2] + image[1:-1] + image[2:]
-    sums = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    smooth = (sums + inside * 4) * (1 / 13)
+    rows = tf.reduce_sum(tf.stack([image[:-2], image[1:-1], image[2:]]), axis=0)
+    parts = [rows[:, :-2], rows[:, 1:-1], rows[:, 2:], inside * 4]
+    sums = tf.reduce_sum(tf.stack(parts), axis=0)
+    smooth = sums * (1 / 13)
     blended = clip(inside * factor + smooth * (1 - factor))
     middle = tf.concat([image[1:-1, :1], blended, image[1:-1, -1:]], axis=1)
     return tf.concat([image[:1], middle, image[-1:]], axis=0)
@@ -38,14 +40,13 @@ def gaussian_blur(image, sigma, *, kernel_size=3):
         )
     distance = tf.range(-radius, radius + 1, dtype=tf.float32)
     weights = tf.exp(tf.square(distance / sigma) * -0.5)
-    weights = tf.unstack(weights / tf.reduce_sum(weights))
+    weights = weights / tf.reduce_sum(weights)
     edge = [[radius, radius], [radius, radius], [0, 0]]
     wide = tf.pad(image, edge, mode="REFLECT")
     height, width = tf.unstack(tf.shape(image)[:2])
-    rows = [w * wide[i : i + height] for i, w in enumerate(weights)]
-    soft = _sum(rows)
-    columns = [w * soft[:, i : i + width] for i, w in enumerate(weights)]
-    return with_shape(clip(_sum(columns)), image.shape)
+    soft = _weighted(weights, [wide[i : i + height] for i in range(kernel_size)])
+    soft = _weighted(weights, [soft[:, i : i + width] for i in range(kernel_size)])
+    return with_shape(clip(soft), image.shape)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -88,8 +89,11 @@ class GaussianBlur(ImageOp):
         return gaussian_blur(image, sigma, kernel_size=self.kernel_size)
 
 
-def _sum(images):
-    total = images[0]
-    for image in images[1:]:
-        total = total + image
+def _weighted(weights, images):
+    """The sum of the images, each times its weight; minus a negative, see above."""
+    first, *others = images
+    negative = tf.unstack(-weights)
+    total = weights[0] * first
+    for weight, image in zip(negative[1:], others, strict=True):
+        total = total - weight * image
     return total

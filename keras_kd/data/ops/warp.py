@@ -36,11 +36,11 @@ def rotate(image, degrees, *, interpolation="nearest", fill=0.0):
     """Rotate about the middle, counter-clockwise, without changing the size."""
     y, x = (tf.cast(n - 1, tf.float32) * 0.5 for n in size_of(image))
     angle = tf.cast(degrees, tf.float32) * (math.pi / 180)
-    matrix = (
-        tf.cos(angle) * tf.stack([1, 0, -x, 0, 1, -y, 0, 0])
-        + tf.sin(angle) * tf.stack([0, -1, y, 1, 0, -x, 0, 0])
-        + tf.stack([0, 0, x, 0, 0, y, 0, 0])
-    )
+    turn = tf.cos(angle) * tf.stack([1, 0, -x, 0, 1, -y, 0, 0]) - tf.sin(
+        angle
+    ) * tf.stack([0, 1, -y, -1, 0, x, 0, 0])
+    # A check of the shape keeps graph optimisers from moving the constant about.
+    matrix = tf.ensure_shape(turn, [8]) + tf.stack([0, 0, x, 0, 0, y, 0, 0])
     return warp(image, matrix, interpolation=interpolation, fill=fill)
 
 
