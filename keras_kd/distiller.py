@@ -27,7 +27,6 @@ from keras_kd._common.outputs import (
 from keras_kd._common.saving import DistillerFiles, architecture
 from keras_kd._common.step_metrics import StepMetrics, metrics_of_layers
 from keras_kd._common.taps import record_outputs
-from keras_kd._common.weights import one_weight_an_example
 from keras_kd.losses.keras_distillation import as_distillation_loss
 from keras_kd.metrics import Agreement, PredictiveKL
 from keras_kd.teacher_ensemble import TeacherEnsemble
@@ -334,7 +333,7 @@ class Distiller(
         terms = self._held.terms(
             teacher,
             student,
-            one_weight_an_example(batch.sample_weight),
+            batch,
             [weight.tensor for weight in self._held.loss_weights],
         )
         if len(self._projectors) < len(self._held.terms.trainable_layers):

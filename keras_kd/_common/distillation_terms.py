@@ -8,7 +8,12 @@ from keras import ops
 from keras_kd._common.inputs import input_spec, trace
 from keras_kd._common.outputs import as_float32
 from keras_kd._common.taps import find_layer, output_of, record_outputs
-from keras_kd._common.weights import combined_mask, make_term, mean_over_positions
+from keras_kd._common.weights import (
+    combined_mask,
+    make_term,
+    mean_over_positions,
+    one_weight_an_example,
+)
 
 
 class Forward(NamedTuple):
@@ -61,9 +66,11 @@ class DistillationTerms:
                     loss.build(*shapes)
         self.built = True
 
-    def __call__(self, teacher, student, sample_weight, coefficients):
+    def __call__(self, teacher, student, batch, coefficients):
         """`{loss name: Term}` from the `Forward` of both sides."""
-        terms = {}
+        terms, sample_weight = {}, one_weight_an_example(batch.sample_weight)
+        if batch.temperature is not None:
+            self._check_some_take_temperatures()
         rows = zip(self._taps(), self.names, coefficients, strict=True)
         for (loss, teacher_tap, student_tap), name, coefficient in rows:
             sides = [
@@ -73,7 +80,7 @@ class DistillationTerms:
                     (student, student_tap, loss.student_layer_name),
                 )
             ]
-            values, mask = _values(loss, *sides)
+            values, mask = _values(loss, *sides, batch.temperature)
             if sample_weight is not None and getattr(loss, "is_scalar", False):
                 raise ValueError(
                     f"Loss {name!r} gives one scalar a batch, so sample weights cannot "
@@ -83,28 +90,44 @@ class DistillationTerms:
             terms[name] = make_term(values, coefficient, sample_weight, mask)
         return terms
 
+    def _check_some_take_temperatures(self):
+        if not any(_takes_temperature(loss) for loss in self.losses):
+            raise ValueError(
+                "The batch brings a temperature for each example, but none of the "
+                f"losses {self.names} takes one. Add a loss such as keras_kd.losses."
+                "KnowledgeDistillation, or leave 'temperature' out of the batches."
+            )
+
     def _taps(self):
         rows = zip(self.losses, self._teacher_taps, self._student_taps, strict=True)
         return list(rows)
 
 
-def _values(loss, teacher, student):
+def _takes_temperature(loss):
+    return getattr(loss, "takes_temperature", False)
+
+
+def _values(loss, teacher, student, temperature=None):
     """Values of a loss and the mask that goes with them."""
     if getattr(loss, "takes_structures", False):
         return ops.cast(loss.call(teacher, student), "float32"), None
     if not keras.tree.is_nested(student):
         teacher = keras.tree.flatten(teacher)[0]
-        values = _call(loss, teacher, student)
+        values = _call(loss, teacher, student, temperature)
         return values, combined_mask(teacher, student)
     # Several outputs: their values are summed, example by example.
     keras.tree.assert_same_structure(teacher, student)
     pairs = zip(keras.tree.flatten(teacher), keras.tree.flatten(student), strict=True)
-    return sum(mean_over_positions(_call(loss, t, s)) for t, s in pairs), None
+    values = [mean_over_positions(_call(loss, t, s, temperature)) for t, s in pairs]
+    return sum(values), None
 
 
-def _call(loss, teacher, student):
+def _call(loss, teacher, student, temperature):
     loss.build(tuple(teacher.shape), tuple(student.shape))  # once: then it is there
-    return ops.cast(loss.call(teacher, student), "float32")
+    if temperature is None or not _takes_temperature(loss):
+        return ops.cast(loss.call(teacher, student), "float32")
+    values = loss.call(teacher, student, temperature=temperature)
+    return ops.cast(values, "float32")
 
 
 def _feature(forward, tap, path):

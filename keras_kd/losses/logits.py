@@ -1,6 +1,8 @@
 """Losses that match the student's predictive distribution to the teacher's."""
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_kd._common.checks import check_number, check_same_classes
 from keras_kd._common.hyperparameter import Hyperparameter
@@ -19,7 +21,7 @@ def knowledge_distillation(teacher_logits, student_logits, *, temperature=4.0):
     Args:
         teacher_logits: `(batch, ..., classes)`.
         student_logits: Same shape.
-        temperature: T > 0. Defaults to 4.0.
+        temperature: T > 0, or one an example, `(batch,)`. Defaults to 4.0.
 
     Returns:
         `(batch, ...)`, >= 0, in nats times T^2; float32, or float64 for float64 logits.
@@ -33,8 +35,8 @@ def knowledge_distillation(teacher_logits, student_logits, *, temperature=4.0):
 
     Reference: Hinton et al. 2015, section 2; Stanton et al. 2021, equation 2.
     """
-    teacher, student, t = _tempered(teacher_logits, student_logits, temperature)
-    return t**2 * kl_divergence(teacher, student)
+    teacher, student, factor = _tempered(teacher_logits, student_logits, temperature)
+    return factor * kl_divergence(teacher, student)
 
 
 def soft_cross_entropy(teacher_logits, student_logits, *, temperature=4.0):
@@ -47,7 +49,7 @@ def soft_cross_entropy(teacher_logits, student_logits, *, temperature=4.0):
     Args:
         teacher_logits: `(batch, ..., classes)`.
         student_logits: Same shape.
-        temperature: T > 0. Defaults to 4.0.
+        temperature: T > 0, or one an example, `(batch,)`. Defaults to 4.0.
 
     Returns:
         `(batch, ...)`, float32, or float64 for float64 logits.
@@ -61,12 +63,17 @@ def soft_cross_entropy(teacher_logits, student_logits, *, temperature=4.0):
 
     Reference: Stanton et al. 2021, equation 2 and released code.
     """
-    teacher, student, t = _tempered(teacher_logits, student_logits, temperature)
-    return t**2 * cross_entropy(teacher, student)
+    teacher, student, factor = _tempered(teacher_logits, student_logits, temperature)
+    return factor * cross_entropy(teacher, student)
 
 
 class _TemperedLoss(DistillationLoss):
-    """A logit loss with a temperature that may change while it trains."""
+    """A logit loss with a temperature that may change while it trains.
+
+    A batch may bring one an example, which takes its place where it is not 0.
+    """
+
+    takes_temperature = True
 
     def __init__(self, temperature, name, reduction, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -81,6 +88,13 @@ class _TemperedLoss(DistillationLoss):
     @temperature.setter
     def temperature(self, value):
         self._temperature.assign(_check_temperature(value))
+
+    def _of_each(self, temperature):
+        """Its own temperature, or that of each example with its own in place of 0."""
+        own = self._temperature.tensor
+        if temperature is None:
+            return own
+        return ops.where(temperature == 0, own, ops.cast(temperature, own.dtype))
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}
@@ -125,9 +139,9 @@ class KnowledgeDistillation(_TemperedLoss):
     ):
         super().__init__(temperature, name, reduction, dtype)
 
-    def call(self, teacher_logits, student_logits):
+    def call(self, teacher_logits, student_logits, temperature=None):
         return knowledge_distillation(
-            teacher_logits, student_logits, temperature=self._temperature.tensor
+            teacher_logits, student_logits, temperature=self._of_each(temperature)
         )
 
 
@@ -163,21 +177,27 @@ class SoftCrossEntropy(_TemperedLoss):
     ):
         super().__init__(temperature, name, reduction, dtype)
 
-    def call(self, teacher_logits, student_logits):
+    def call(self, teacher_logits, student_logits, temperature=None):
         return soft_cross_entropy(
-            teacher_logits, student_logits, temperature=self._temperature.tensor
+            teacher_logits, student_logits, temperature=self._of_each(temperature)
         )
 
 
 def _tempered(teacher_logits, student_logits, temperature):
     teacher, student = at_least_float32(teacher_logits, student_logits)
     check_same_classes(teacher, student)
-    if not keras.ops.is_tensor(temperature):
-        temperature = _check_temperature(temperature)
-    temperature = keras.ops.cast(temperature, teacher.dtype)
+    if not ops.is_tensor(temperature):
+        for number in np.ravel(temperature).tolist():  # one, or one an example
+            _check_temperature(number)
+    temperature = ops.cast(temperature, teacher.dtype)
+    factor = temperature**2
+    if len(temperature.shape) > 0:
+        positions = len(teacher.shape) - 2
+        factor = ops.reshape(factor, [-1] + [1] * positions)
+        temperature = ops.reshape(temperature, [-1] + [1] * (positions + 1))
     # A logit of 1e4 over T is off by 1e-4 in float32: small differences would drown.
     teacher, student = below_largest(teacher), below_largest(student)
-    return teacher / temperature, student / temperature, temperature
+    return teacher / temperature, student / temperature, factor
 
 
 def _check_temperature(temperature):

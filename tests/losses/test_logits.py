@@ -72,6 +72,20 @@ def test_equals_oracle(make, function, oracle, shape, dtype):
             )
 
 
+@each_form
+@pytest.mark.parametrize("shape", [(6, 10), (6, 7, 10)], ids=str)
+def test_each_example_may_have_its_own_temperature(make, function, oracle, shape):
+    teacher, student = sides_by_kind(shape)["unit"]
+    own = np.array([1.0, 4.0, 0.5, 16.0, 4.0, 2.5])
+    rows = zip(teacher, student, own, strict=True)
+    want = [oracle(*row) for row in rows]
+    assert_allclose(function(teacher, student, temperature=own), want, rtol=1e-12)
+    given = tf.constant(np.where(own == 4, 0, own))  # 0: that of the loss
+    loss = make(temperature=4.0, dtype="float64")
+    found = loss.call(*map(tf.constant, (teacher, student)), temperature=given)
+    assert_allclose(found, want, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("temperature", "want"), reference.KL.items())
 def test_kl_equals_published_value(temperature, want):
     sides = reference.TEACHER_LOGITS, reference.STUDENT_LOGITS
@@ -295,6 +309,14 @@ def test_a_bad_temperature_is_refused_and_leaves_the_old_one(make, bad):
     with pytest.raises((TypeError, ValueError), match="`temperature` must be a"):
         loss.temperature = bad
     assert loss.temperature == 2.0
+
+
+@each_form
+@pytest.mark.parametrize("bad", [[1.0, 0.0], [1.0, np.nan]])
+def test_a_bad_temperature_among_several_is_refused(make, function, oracle, bad):
+    del make, oracle
+    with pytest.raises(ValueError, match="`temperature` must be a"):
+        function(np.zeros((2, 3)), np.zeros((2, 3)), temperature=bad)
 
 
 @each_form
