@@ -126,7 +126,8 @@ class Quality(keras.callbacks.Callback):
 
 
 def plot_curve(folder):
-    quality = [json.loads(x) for x in (folder / "quality.jsonl").open()]
+    lines = (folder / "quality.jsonl").read_text().splitlines()
+    quality = [json.loads(line) for line in lines]
     with (folder / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     per_epoch = quality[-1]["step"] / (int(rows[-1]["epoch"]) + 1)

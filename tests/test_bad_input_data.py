@@ -1,10 +1,23 @@
 """One row for each mistake that a user can make with data."""
 
+import keras
 import numpy as np
 import pytest
 from bad_input import Row, check
 
 from keras_kd import data
+
+
+def generator(shape=(4, 4, 1)):
+    layers = [keras.Input((2,)), keras.layers.Dense(int(np.prod(shape)), "tanh")]
+    return keras.Sequential([*layers, keras.layers.Reshape(shape)], name="generator")
+
+
+def images(dtype="float32"):
+    """Two batches of two images."""
+    source = data.from_arrays(np.zeros((4, 4, 4, 1), dtype), [0, 1, 0, 1])
+    return source.examples().batch(2)
+
 
 ROWS = [
     Row(
@@ -84,6 +97,96 @@ ROWS = [
         lambda: data.from_arrays(["a", "b"]).examples(initial_step=2),
         ValueError,
         ["initial_step=2", "which has 2", "add 1 to `initial_epoch`"],
+    ),
+    Row(
+        "batch of samples alone",
+        lambda: data.gan_samples(generator(), ratio=1.0),
+        ValueError,
+        ["ratio=1.0", "must be below 1", "0.2"],
+    ),
+    Row(
+        "generator of other images",
+        lambda: images().apply(data.gan_samples(generator((8, 8, 1)))),
+        ValueError,
+        [r"shape \(8, 8, 1\)", r"shape \(4, 4, 1\)", "trained on images of that size"],
+    ),
+    Row(
+        "samples among whole numbers",
+        lambda: images("uint8").apply(data.gan_samples(generator())),
+        ValueError,
+        ["uint8", r"normalize\('unit_cube'\)"],
+    ),
+    Row(
+        "generator that is not there",
+        lambda: data.gan_samples("nowhere.keras"),
+        ValueError,
+        ["no generator at 'nowhere.keras'", "generator.save"],
+    ),
+    Row(
+        "noise with a probability of 20",
+        lambda: data.uniform_noise(probability=20),
+        ValueError,
+        ["probability=20", ">= 0 and <= 1"],
+    ),
+    Row(
+        "mixup with alpha 0",
+        lambda: data.classic_mixup(0.0, num_classes=10),
+        ValueError,
+        ["alpha=0.0", "> 0"],
+    ),
+    Row(
+        "mixup of single images",
+        lambda: images().unbatch().apply(data.mixup()),
+        ValueError,
+        [r"call `.batch\(size\)` before", r"\(4, 4, 1\)"],
+    ),
+    Row(
+        "mixup behind the last step",
+        lambda: images().map(data.inputs_and_labels).apply(data.mixup()),
+        ValueError,
+        ["dicts of examples", "comes last"],
+    ),
+    Row(
+        "other set of another size",
+        lambda: (
+            images()
+            .unbatch()
+            .apply(data.out_of_distribution(np.zeros((3, 8, 8, 1), "float32"), size=3))
+        ),
+        ValueError,
+        [r"\(8, 8, 1\)", r"\(4, 4, 1\)", "bring them to one size"],
+    ),
+    Row(
+        "more images than another set has",
+        lambda: data.out_of_distribution(np.zeros((3, 8, 8, 1)), size=4),
+        ValueError,
+        ["only 3 images", "smaller `size`"],
+    ),
+    Row(
+        "temperature of 0 for a source",
+        lambda: data.with_temperature(0),
+        ValueError,
+        ["temperature=0", "> 0"],
+    ),
+    Row(
+        "policy that nobody named",
+        lambda: data.policy("base-line"),
+        ValueError,
+        ["name='base-line'", "Did you mean 'baseline'"],
+    ),
+    Row(
+        "pixels that no policy takes",
+        lambda: data.policy("baseline")(np.zeros((4, 4, 3)), seed=0, index=0, view=0),
+        TypeError,
+        ["uint8", "float64", "Cast them"],
+    ),
+    Row(
+        "pixels after normalisation",
+        lambda: data.policy("baseline")(
+            np.full((4, 4, 3), -1.0, "float32"), seed=0, index=0, view=0
+        ),
+        ValueError,
+        [r"must lie in \[0, 1\]", "normalise after augmentation"],
     ),
 ]
 

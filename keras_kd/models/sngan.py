@@ -25,6 +25,12 @@ class SNGANTraining:
         learning_rate: Of Adam, for both networks.
         final_learning_rate: Reached linearly at the end of the run. None: constant.
         beta_1, beta_2: Of Adam.
+
+    Example:
+
+    >>> training = keras_kd.models.SNGANTraining(generator_steps=1000, batch_size=64)
+    >>> training.images_per_step  # five minibatches
+    320
     """
 
     generator_steps: int

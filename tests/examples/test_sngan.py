@@ -28,12 +28,14 @@ def test_quick_run_ends_with_a_generator_samples_and_curves(tmp_path):
     for picture in ("curve.png", "samples/samples_0004.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert len((tmp_path / "curve.csv").read_text().splitlines()) == 5
-    quality = [json.loads(x) for x in (tmp_path / "quality.jsonl").open()]
+    lines = (tmp_path / "quality.jsonl").read_text().splitlines()
+    quality = [json.loads(line) for line in lines]
     assert [row["step"] for row in quality] == [50, 100]
 
 
 def test_the_committed_run_came_nearer_to_the_real_images():
-    quality = [json.loads(x) for x in (RESULTS / "sngan_mnist_quality.jsonl").open()]
+    lines = (RESULTS / "sngan_mnist_quality.jsonl").read_text().splitlines()
+    quality = [json.loads(line) for line in lines]
     with (RESULTS / "sngan_mnist_curve.csv").open() as file:
         epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
     assert epochs == list(range(len(epochs)))
