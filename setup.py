@@ -69,6 +69,8 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     packages=find_packages(include=["keras_kd", "keras_kd.*"]),
+    package_data={"keras_kd.report": ["template.html"]},
+    entry_points={"console_scripts": ["keras-kd = keras_kd.__main__:main"]},
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require={

@@ -1,0 +1,265 @@
+"""Figures of a report: SVG for a page, in the colours of its style sheet."""
+
+import io
+import re
+
+import numpy as np
+
+_INK, _MUTED, _PAPER = "#010203", "#040506", "#070809"
+_SIDES = {"teacher": "#0a0b0c", "student": "#0d0e0f", "control": "#101112"}
+# Colours of the figures are names: the page says what they are, light or dark.
+_VARIABLES = {
+    _INK: "currentColor",
+    _MUTED: "var(--muted)",
+    _PAPER: "var(--panel)",
+    **{colour: f"var(--{side})" for side, colour in _SIDES.items()},
+}
+_MARKERS = {"teacher": "s", "student": "o", "control": "^"}
+MAX_POINTS = 1200  # in a scatter
+MAX_CLASSES = 20
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _MUTED,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _MUTED,
+    "legend.frameon": False,
+}
+
+
+def intervals(scores, name, title):
+    """Student and control side by side: a score with its interval.
+
+    Args:
+        scores: `{side: {name: {"value", "low", "high"}}}`.
+        name: Of the score.
+        title: Of the axis.
+
+    Returns:
+        SVG text.
+    """
+    sides = [side for side in ("student", "control") if name in scores.get(side, {})]
+
+    def draw(ax):
+        for place, side in enumerate(sides):
+            entry = scores[side][name]
+            ends = [entry["low"], entry["high"]]
+            ax.plot(ends, [place] * 2, color=_SIDES[side], linewidth=4, alpha=0.45)
+            ax.plot(entry["value"], place, _MARKERS[side], color=_SIDES[side], ms=8)
+        ax.set_yticks(range(len(sides)), sides)
+        ax.set_ylim(len(sides) - 0.5, -0.5)
+        ax.set_xlabel(title)
+        ax.margins(x=0.12)
+        ax.grid(axis="x", alpha=0.3)
+
+    return _svg(draw, f"intervals-{name}", 4.4, 0.9 + 0.45 * len(sides))
+
+
+def reliability(bins, side, name="reliability"):
+    """Accuracy against confidence, and the share of examples in each bin.
+
+    Args:
+        bins: Dict of `edges`, `weights`, `accuracy` and `confidence`.
+        side: `"teacher"`, `"student"` or `"control"`.
+        name: What makes ids within the page unique.
+
+    Returns:
+        SVG text.
+    """
+
+    def draw(ax):
+        edges, share = np.array(bins["edges"]), np.array(bins["weights"])
+        share = share / max(share.sum(), 1e-12)
+        widths = np.diff(edges) * 0.92
+        middles = (edges[1:] + edges[:-1]) / 2
+        accuracy = np.nan_to_num(np.array(bins["accuracy"], float))
+        ax.bar(middles, share, widths, color=_MUTED, alpha=0.35)
+        ax.bar(middles, accuracy, widths, color=_SIDES[side], alpha=0.3)
+        ax.plot([0, 1], [0, 1], "--", color=_INK, linewidth=1)
+        ax.plot(
+            bins["confidence"],
+            bins["accuracy"],
+            _MARKERS[side],
+            color=_SIDES[side],
+            markersize=5,
+        )
+        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=f"confidence of the {side}")
+        ax.set_ylabel("accuracy, share (grey)")
+
+    return _svg(draw, f"{name}-{side}", 4.2, 3.3)
+
+
+def phi_scatter(result, side, seed=0):
+    """The side's log-odds of the teacher's class against the teacher's.
+
+    Args:
+        result: `keras_kd.metrics.confidence_exaggeration(...)`.
+        side: `"student"` or `"control"`.
+        seed: Of the choice of `MAX_POINTS` points, where there are more.
+
+    Returns:
+        SVG text.
+    """
+
+    def draw(ax):
+        x, y = np.array(result.teacher_phi), np.array(result.student_phi)
+        ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
+        span = np.array([x.min(), x.max()])
+        if len(x) > MAX_POINTS:
+            chosen = np.random.default_rng(seed).permutation(len(x))[:MAX_POINTS]
+            x, y = x[chosen], y[chosen]
+        ax.plot(x, y, _MARKERS[side], color=_SIDES[side], ms=3, alpha=0.35, mec="none")
+        ax.plot(ends, ends, "--", color=_INK, linewidth=1, label="faithful")
+        fit = result.whole
+        if np.isfinite(fit.slope):
+            line = fit.slope * span + fit.intercept
+            ax.plot(
+                span, line, color=_INK, linewidth=1.6, label=f"slope {fit.slope:.2f}"
+            )
+        ax.set(xlabel="φ of the teacher", ylabel=f"φ of the {side}")
+        ax.legend(loc="upper left")
+
+    return _svg(draw, f"phi-{side}", 4.2, 3.6)
+
+
+def agreement_by_confidence(bins):
+    """Agreement in bins of the teacher's confidence, a line a side.
+
+    Args:
+        bins: `{side: dict of "edges", "weights", "agreement", "confidence"}`.
+
+    Returns:
+        SVG text.
+    """
+
+    def draw(ax):
+        first = next(iter(bins.values()))
+        edges, share = np.array(first["edges"]), np.array(first["weights"])
+        middles = (edges[1:] + edges[:-1]) / 2
+        share = share / max(share.sum(), 1e-12)
+        ax.bar(middles, share, np.diff(edges) * 0.92, color=_MUTED, alpha=0.35)
+        for side, own in bins.items():
+            x, y = np.array(own["confidence"]), np.array(own["agreement"])
+            known = np.isfinite(y)
+            style = f"{_MARKERS[side]}{'-' if side == 'student' else ':'}"
+            ax.plot(x[known], y[known], style, color=_SIDES[side], ms=5, label=side)
+        ax.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="confidence of the teacher")
+        ax.set_ylabel("agreement, share (grey)")
+        ax.legend(loc="upper left")
+
+    return _svg(draw, "by-confidence", 4.2, 3.3)
+
+
+def agreement_by_class(by_class, names):
+    """Agreement of each class; of many the `MAX_CLASSES` with the least.
+
+    Args:
+        by_class: `{side: dict of "weights" and "agreement"}`, `"student"` among them.
+        names: Of the classes.
+
+    Returns:
+        SVG text.
+    """
+    student = np.array(by_class["student"]["agreement"], float)
+    order = [i for i in np.argsort(student, kind="stable") if np.isfinite(student[i])]
+    order = order[:MAX_CLASSES]
+
+    def draw(ax):
+        for side, own in by_class.items():
+            values = [own["agreement"][i] for i in order]
+            ax.plot(
+                values,
+                range(len(order)),
+                _MARKERS[side],
+                color=_SIDES[side],
+                ms=6,
+                alpha=0.85,
+                label=side,
+            )
+        ax.set_yticks(range(len(order)), [_short(names[i]) for i in order])
+        ax.set_ylim(len(order) - 0.5, -0.5)
+        ax.set_xlim(right=1.02)
+        ax.set_xlabel("agreement with the teacher")
+        ax.grid(axis="y", alpha=0.25)
+        if len(by_class) > 1:
+            ax.legend(loc="lower left")
+
+    return _svg(draw, "by-class", 4.2, 1.1 + 0.24 * len(order))
+
+
+def cka(found, side):
+    """Similarity of layers as a matrix of shaded cells with their values.
+
+    Args:
+        found: Dict of `teacher_layers`, `layers` and `cka`.
+        side: `"student"` or `"control"`.
+
+    Returns:
+        SVG text.
+    """
+    rows, columns = found["teacher_layers"], found["layers"]
+
+    def draw(ax):
+        from matplotlib.patches import Rectangle
+
+        for i, row in enumerate(found["cka"]):
+            for j, value in enumerate(row):
+                known = np.isfinite(value)
+                shade = float(np.clip(value, 0, 1)) * 0.6 if known else 0.0
+                ax.add_patch(
+                    Rectangle((j, i), 0.96, 0.96, color=_SIDES[side], alpha=shade, lw=0)
+                )
+                text = f"{value:.2f}" if known else "–"
+                ax.text(j + 0.48, i + 0.48, text, ha="center", va="center", size=9)
+        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+        turned = {"rotation": 40, "ha": "right"}
+        ax.set_xticks(np.arange(len(columns)) + 0.5, map(_short, columns), **turned)
+        ax.set_yticks(np.arange(len(rows)) + 0.5, map(_short, rows))
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set(xlabel=f"layers of the {side}", ylabel="layers of the teacher")
+
+    size = 1.6 + 0.46 * len(columns), 1.5 + 0.34 * len(rows)
+    return _svg(draw, f"cka-{side}", max(size[0], 4.0), size[1])
+
+
+def _short(name):
+    name = str(name)
+    return name if len(name) <= 18 else name[:17] + "…"
+
+
+def _svg(draw, name, width, height):
+    """What `draw` draws on axes, as an <svg> to stand within a page."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        ax = figure.add_subplot()
+        ax.set_facecolor("none")
+        draw(ax)
+        written = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
+    return _for_page(written.getvalue(), name)
+
+
+def _for_page(svg, name):
+    """Without prolog and size, its ids made unique, its colours those of the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return svg.strip()

@@ -1,0 +1,96 @@
+"""What a verdict says of given numbers."""
+
+import pytest
+
+from keras_kd.report import verdict
+
+
+def entry(value, half=0.01):
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def numbers(kl=None, agreement=None, labels=True, same=False, slope=(0.9, 1.1)):
+    """Of a student; with `kl` and `agreement` less the control's, where given."""
+    student = {"agreement": entry(0.9), "kl": entry(0.2)}
+    if same:
+        student = {"agreement": entry(1.0, 0), "kl": entry(0.0, 0)}
+    found = {
+        "num_examples": 100,
+        "scores": {"teacher": {}, "student": student},
+        "differences": {},
+        "confidence_exaggeration": {
+            "student": {"whole": {"slope": sum(slope) / 2, "slope_interval": slope}}
+        },
+    }
+    if kl is not None:
+        found["scores"]["control"] = {"agreement": entry(0.8), "kl": entry(0.3)}
+        differences = {"kl": entry(kl), "agreement": entry(agreement)}
+        found["differences"]["student_minus_control"] = differences
+    if labels:
+        for side in ("teacher", "student"):
+            found["scores"][side] = found["scores"][side] | {"accuracy": entry(0.7)}
+        found["differences"]["student_minus_teacher"] = {"accuracy": entry(-0.1)}
+        found["agreement_bounds"] = {"student": {"lower": 0.4, "upper": 1.0}}
+        found["kinds"] = {
+            "student": {
+                "only_teacher_right": 0.06,
+                "only_student_right": 0.03,
+                "both_wrong_different": 0.01,
+            }
+        }
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kl", "agreement", "answer"),
+    [
+        (-0.1, 0.1, "closer"),
+        (-0.1, 0.005, "closer"),
+        (0.005, 0.1, "closer"),
+        (-0.005, 0.005, "no closer"),
+        (0.1, -0.1, "further"),
+        (0.1, 0.0, "further"),
+        (-0.1, -0.1, "mixed"),
+        (0.1, 0.1, "mixed"),
+    ],
+)
+def test_intervals_beside_a_control_decide(kl, agreement, answer):
+    assert verdict(numbers(kl, agreement)).answer == answer
+
+
+def test_a_copy_is_identical_whatever_the_control():
+    assert verdict(numbers(-0.2, 0.1, same=True)).answer == "identical"
+
+
+def test_without_a_control_nothing_is_claimed():
+    said = verdict(numbers())
+    assert said.answer == "no control"
+    assert "control" in said.headline
+
+
+def test_absent_labels_are_said():
+    assert "no labels" in str(verdict(numbers(labels=False)))
+    assert "no labels" not in str(verdict(numbers()))
+
+
+def test_who_is_right_adds_up():
+    text = str(verdict(numbers()))
+    assert "the teacher is right in 60%" in text
+    assert "student in 30%" in text
+
+
+@pytest.mark.parametrize(
+    ("slope", "words"),
+    [
+        ((1.2, 1.4), "exaggerates"),
+        ((0.9, 1.1), "about as sure"),
+        ((0.5, 0.7), "less sure than its teacher"),
+    ],
+)
+def test_slope_of_the_log_odds_is_put_in_words(slope, words):
+    assert words in str(verdict(numbers(slope=slope)))
+
+
+def test_a_slope_that_is_not_known_is_left_out():
+    nan = float("nan")
+    assert "log-odds" not in str(verdict(numbers(slope=(nan, nan))))
