@@ -44,10 +44,10 @@ def numbers_of(seen, *, num_resamples, level, seed):
     values, draws = _means_and_draws(seen, weights, num_resamples, seed)
     scores = {
         side: {
-            name: _entry(values[side][name], draws[side][name], level)
-            for name in values[side]
+            name: _entry(value, draws[side][name], level)
+            for name, value in values.get(side, {}).items()
         }
-        for side in values
+        for side in seen.columns
     }
     for side, value in seen.normalized_mi.items():
         scores[side]["normalized_mi"] = _entry(value)

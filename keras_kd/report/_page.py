@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from keras_kd.report import _numbers, _pictures, figures
 from keras_kd.report._reading import KINDS
+from keras_kd.report.html import number
 
+_ENDS = ("value", "low", "high")
 TILES = ("agreement", "kl", "accuracy", "ece")
 
 
@@ -51,7 +53,7 @@ def section(name, seen, numbers, verdict, *, maps, left_out, class_names, show):
         "verdict": verdict,
         "tiles": _tiles(numbers),
         "summary": _summary(name, numbers),
-        "sides": list(numbers["scores"]),
+        "sides": [side for side, own in numbers["scores"].items() if own],
         "scores": _scores(numbers),
         "kinds": _kinds(numbers),
         "figures": _figures(name, seen, numbers, class_names),
@@ -80,8 +82,8 @@ def _summary(prefix, numbers):
     for name, closer in (("agreement", "right"), ("kl", "left")):
         label = _numbers.SCORES[name][0]
         values = ", ".join(
-            "{} {value:.4g} ({low:.4g} to {high:.4g})".format(
-                side, **scores[side][name]
+            "{} {} ({} to {})".format(
+                side, *(number(scores[side][name][k], name) for k in _ENDS)
             )
             for side in ("student", "control")
         )
@@ -96,7 +98,7 @@ def _summary(prefix, numbers):
 
 
 def _scores(numbers):
-    sides = numbers["scores"]
+    sides = {side: own for side, own in numbers["scores"].items() if own}
     return [
         {
             "name": name,
@@ -181,13 +183,18 @@ def _by_confidence(numbers):
     bins = numbers["agreement_by_confidence"]
     own = bins["student"]
     share = np.array(own["weights"]) / max(sum(own["weights"]), 1e-12)
-    filled = [v for v, s in zip(own["agreement"], share, strict=True) if s >= 0.02]
+    filled = [
+        v
+        for v, s in zip(own["agreement"], share, strict=True)
+        if s >= figures.SMALL_BIN
+    ]
     return {
         "title": "Agreement by confidence",
         "svg": figures.agreement_by_confidence(bins),
         "text": "Agreement with the teacher in bins of its confidence: "
         f"{filled[0]:.0%} for the student where the teacher is least sure, "
-        f"{filled[-1]:.0%} where it is surest (bins of 2% of the examples or more).",
+        f"{filled[-1]:.0%} where it is surest. Hollow: bins of less than "
+        f"{figures.SMALL_BIN:.0%} of the examples.",
     }
 
 

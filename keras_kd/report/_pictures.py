@@ -56,7 +56,7 @@ def with_map(image, attention):
     colour = np.stack(
         [np.interp(attention, places, channel) for channel in np.transpose(_STOPS)], -1
     )
-    pixels = (0.4 * 255 * grey + 0.6 * colour).round().astype("uint8")
+    pixels = (0.3 * 255 * grey + 0.7 * colour).round().astype("uint8")
     return pixels[:: _stride(pixels, 0), :: _stride(pixels, 1)]
 
 

@@ -17,6 +17,8 @@ _VARIABLES = {
 _MARKERS = {"teacher": "s", "student": "o", "control": "^"}
 MAX_POINTS = 1200  # in a scatter
 MAX_CLASSES = 20
+SMALL_BIN = 0.02  # share of the examples below which a bin says little
+_ABOVE = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "borderpad": 0}
 _STYLE = {
     "svg.fonttype": "none",
     "font.size": 10,
@@ -145,12 +147,15 @@ def agreement_by_confidence(bins):
         ax.bar(middles, share, np.diff(edges) * 0.92, color=_MUTED, alpha=0.35)
         for side, own in bins.items():
             x, y = np.array(own["confidence"]), np.array(own["agreement"])
-            known = np.isfinite(y)
+            known, few = np.isfinite(y), share < SMALL_BIN
             style = f"{_MARKERS[side]}{'-' if side == 'student' else ':'}"
-            ax.plot(x[known], y[known], style, color=_SIDES[side], ms=5, label=side)
+            look = {"color": _SIDES[side], "ms": 5}
+            ax.plot(x[known & ~few], y[known & ~few], style, label=side, **look)
+            few = known & few
+            ax.plot(x[few], y[few], _MARKERS[side], fillstyle="none", **look)
         ax.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="confidence of the teacher")
         ax.set_ylabel("agreement, share (grey)")
-        ax.legend(loc="upper left")
+        ax.legend(**_ABOVE)
 
     return _svg(draw, "by-confidence", 4.2, 3.3)
 
@@ -187,7 +192,7 @@ def agreement_by_class(by_class, names):
         ax.set_xlabel("agreement with the teacher")
         ax.grid(axis="y", alpha=0.25)
         if len(by_class) > 1:
-            ax.legend(loc="lower left")
+            ax.legend(**_ABOVE)
 
     return _svg(draw, "by-class", 4.2, 1.1 + 0.24 * len(order))
 

@@ -50,7 +50,14 @@ def verdict(numbers):
     'identical'
     """
     answer, headline = _answer(numbers)
-    told = [_agreement, _against_control, _accuracy, _who_is_right, _confidence]
+    told = [
+        _at_chance,
+        _agreement,
+        _against_control,
+        _accuracy,
+        _who_is_right,
+        _confidence,
+    ]
     sentences = [tell(numbers) for tell in told]
     return Verdict(answer, headline, tuple(s for s in sentences if s))
 
@@ -124,6 +131,16 @@ def _agreement(numbers):
     return (
         f"{text}. The probabilities differ by a KL of {kl['value']:.4g} nats "
         f"({_span(kl, '.4g')})."
+    )
+
+
+def _at_chance(numbers):
+    accuracy = numbers["scores"]["teacher"].get("accuracy")
+    if accuracy is None or accuracy["high"] > 1.5 / numbers["num_classes"]:
+        return None
+    return (
+        f"Beware: the teacher is right on {accuracy['value']:.1%} only, which is about "
+        "chance. Do the inputs come as it saw them in training (their scale, say)?"
     )
 
 

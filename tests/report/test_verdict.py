@@ -16,6 +16,7 @@ def numbers(kl=None, agreement=None, labels=True, same=False, slope=(0.9, 1.1)):
         student = {"agreement": entry(1.0, 0), "kl": entry(0.0, 0)}
     found = {
         "num_examples": 100,
+        "num_classes": 10,
         "scores": {"teacher": {}, "student": student},
         "differences": {},
         "confidence_exaggeration": {
@@ -89,6 +90,13 @@ def test_who_is_right_adds_up():
 )
 def test_slope_of_the_log_odds_is_put_in_words(slope, words):
     assert words in str(verdict(numbers(slope=slope)))
+
+
+def test_a_teacher_at_chance_is_doubted():
+    guessing = numbers()
+    guessing["scores"]["teacher"]["accuracy"] = entry(0.1)
+    assert "about chance" in str(verdict(guessing))
+    assert "about chance" not in str(verdict(numbers()))
 
 
 def test_a_slope_that_is_not_known_is_left_out():
