@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from bad_input import Row, check
 
-from keras_kd import data
+from keras_kd import data, models
 
 
 def generator(shape=(4, 4, 1)):
@@ -187,6 +188,42 @@ ROWS = [
         ),
         ValueError,
         [r"must lie in \[0, 1\]", "normalise after augmentation"],
+    ),
+    Row(
+        "vocabulary too small for padding and unknown",
+        lambda: models.BiLSTM(1),
+        ValueError,
+        ["`vocabulary_size` must be a whole number of at least 2", "vocabulary_size=1"],
+    ),
+    Row(
+        "one text for a set",
+        lambda: data.text_vectorization("one text"),
+        TypeError,
+        ["must hold many texts", "'one text'", "Give a list of strings"],
+    ),
+    Row(
+        "numbers for texts",
+        lambda: data.text_vectorization([1, 2]),
+        TypeError,
+        ["must hold strings", "int32"],
+    ),
+    Row(
+        "token count that none reaches",
+        lambda: data.text_vectorization(["a b"], min_count=9),
+        ValueError,
+        ["No token occurs 9 times", "occurs 1 times", "Lower `min_count`"],
+    ),
+    Row(
+        "tokenize by name",
+        lambda: data.tokenize("imdb"),
+        TypeError,
+        ["`layer` must be", "text_vectorization", "'imdb'"],
+    ),
+    Row(
+        "tokenize without text",
+        lambda: tf.data.Dataset.range(3).apply(data.tokenize(abs)),
+        TypeError,
+        ['dicts with "text"', "imdb_reviews"],
     ),
 ]
 
