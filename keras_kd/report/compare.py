@@ -148,12 +148,17 @@ def compare(
                 show=show,
             )
         )
-    page = pathlib.Path(os.fspath(out)) / "index.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    html.write(page.parent / "numbers.json", html.as_json(numbers))
-    html.write(page.parent / "numbers.csv", html.as_csv(numbers))
-    html.write(page, html.render(_page.content(models, sections, bootstrap)))
-    return Report(page, numbers, verdicts)
+    page = html.render(_page.content(models, sections, bootstrap))
+    return Report(_write_files(out, page, numbers), numbers, verdicts)
+
+
+def _write_files(out, page, numbers):
+    folder = pathlib.Path(os.fspath(out))
+    folder.mkdir(parents=True, exist_ok=True)
+    html.write(folder / "numbers.json", html.as_json(numbers))
+    html.write(folder / "numbers.csv", html.as_csv(numbers))
+    html.write(folder / "index.html", page)
+    return folder / "index.html"
 
 
 def _names(class_names, num_classes):

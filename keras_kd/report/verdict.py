@@ -136,7 +136,8 @@ def _agreement(numbers):
 
 def _at_chance(numbers):
     accuracy = numbers["scores"]["teacher"].get("accuracy")
-    if accuracy is None or accuracy["high"] > 1.5 / numbers["num_classes"]:
+    chance = 1 / numbers["num_classes"]
+    if accuracy is None or accuracy["low"] > chance or accuracy["value"] > 3 * chance:
         return None
     return (
         f"Beware: the teacher is right on {accuracy['value']:.1%} only, which is about "
@@ -197,13 +198,18 @@ def _confidence(numbers):
         return None
     if low > 1:
         how = "exaggerates its teacher's confidence"
+    elif low <= 0:
+        how = "is not surer where its teacher is"
     elif high < 1:
-        how = "is less sure than its teacher where that is sure, and surer elsewhere"
+        how = "is surer where its teacher is, but less than one to one"
     else:
-        how = "is about as sure as its teacher"
+        how = "is surer where its teacher is, one to one as far as this set tells"
+    ends = (_signed(end, ".2f") for end in (slope, low, high))
     return (
-        f"The student {how}: its log-odds rise by {slope:.2f} for each 1 of the "
-        f"teacher's ({low:.2f} to {high:.2f})."
+        "The student {}: its log-odds change by {} for each 1 of the teacher's ({} to "
+        "{}). ".format(how, *ends)
+        + f"On {fit['below_diagonal']:.0%} of the examples it is less sure of the "
+        "teacher's class."
     )
 
 

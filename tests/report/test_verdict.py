@@ -20,7 +20,13 @@ def numbers(kl=None, agreement=None, labels=True, same=False, slope=(0.9, 1.1)):
         "scores": {"teacher": {}, "student": student},
         "differences": {},
         "confidence_exaggeration": {
-            "student": {"whole": {"slope": sum(slope) / 2, "slope_interval": slope}}
+            "student": {
+                "whole": {
+                    "slope": sum(slope) / 2,
+                    "slope_interval": slope,
+                    "below_diagonal": 0.3,
+                }
+            }
         },
     }
     if kl is not None:
@@ -84,8 +90,9 @@ def test_who_is_right_adds_up():
     ("slope", "words"),
     [
         ((1.2, 1.4), "exaggerates"),
-        ((0.9, 1.1), "about as sure"),
-        ((0.5, 0.7), "less sure than its teacher"),
+        ((0.9, 1.1), "one to one as far as this set tells"),
+        ((0.5, 0.7), "less than one to one"),
+        ((-0.2, 0.1), "is not surer where its teacher is"),
     ],
 )
 def test_slope_of_the_log_odds_is_put_in_words(slope, words):
