@@ -50,11 +50,9 @@ def main():
         steps=args.steps,
         batch_size=args.batch_size,
     )
-    found = sorted(w / t / EPOCH_OVER_SAMPLE for t, w in shares[1:])
-    print(
-        f"2,000 examples after an epoch of 50,000: {100 * found[len(found) // 2]:.1f} % "
-        f"({100 * found[0]:.1f} to {100 * found[-1]:.1f})"
-    )
+    shares = sorted(w / t / EPOCH_OVER_SAMPLE for t, w in shares[1:])
+    least, median, most = (f"{100 * shares[i]:.1f}" for i in (0, len(shares) // 2, -1))
+    print(f"2,000 examples after an epoch of 50,000: {median} % ({least} to {most})")
 
 
 if __name__ == "__main__":
