@@ -48,9 +48,12 @@ def speed_table():
     rows = []
     for line in map(json.loads, lines):
         spread = f"{line['speed_ratio_min']:.2f} to {line['speed_ratio_max']:.2f}"
-        name = f"{line['candidate']} (against {line['baseline']})"
+        if line["candidate"] == line["baseline"]:
+            continue
+        job = line["benchmark"].replace("_", " ")
+        name = f"{job}: {line['candidate']} (against {line['baseline']})"
         rows.append([name, f"{line['speed_ratio_median']:.2f}", spread])
-    return markdown(["step", "speed ratio", "spread"], rows)
+    return markdown(["what", "speed ratio", "spread"], rows)
 
 
 IMAGE_MODELS = (

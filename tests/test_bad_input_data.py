@@ -225,6 +225,38 @@ ROWS = [
         TypeError,
         ['dicts with "text"', "imdb_reviews"],
     ),
+    Row(
+        "setting that a policy has not",
+        lambda: data.policy("baseline", size=224),
+        TypeError,
+        ["'baseline' has the settings", "padding", "size"],
+    ),
+    Row(
+        "images of a dtype no policy takes",
+        lambda: images("int32").apply(data.augment("baseline")),
+        (TypeError, ValueError),
+        ["int32|uint8"],
+    ),
+    Row(
+        "examples without a view",
+        lambda: tf.data.Dataset.from_tensors(
+            {"image": np.zeros((4, 4, 1), "uint8"), "index": 0}
+        ).apply(data.augment("baseline")),
+        ValueError,
+        [r"Missing: \['view'\]", "source.examples"],
+    ),
+    Row(
+        "a layer as an op",
+        lambda: data.AugmentationPolicy([keras.layers.RandomFlip()]),
+        TypeError,
+        ["RandomFlip", "LayerOp"],
+    ),
+    Row(
+        "z_score without numbers",
+        lambda: data.normalize("z_score"),
+        ValueError,
+        ["mean=None", "needs `mean` and `std`", "source.mean"],
+    ),
 ]
 
 

@@ -22,5 +22,5 @@ def test_tables_replace_what_stands_between_their_marks():
     text = "a\n<!-- speed: x -->\nold\n<!-- end of speed -->\nb"
     written = tables().with_tables(text)
     assert "old" not in written
-    assert written.startswith("a\n<!-- speed: x -->\n| step |")
+    assert written.startswith("a\n<!-- speed: x -->\n| what |")
     assert written.endswith("<!-- end of speed -->\nb")
