@@ -35,7 +35,8 @@ REPORT = ["jinja2", "matplotlib"]
 # `make demo`: its figures, and every data set that it offers. No developer tools.
 DEMO = [*DATASETS, "matplotlib", "scikit-learn"]
 TEXT = ["keras-hub"]
-TEST = [*DEMO, *REPORT, *TEXT, "hypothesis", "pytest>=8", "pytest-xdist", "scipy"]
+CV = ["keras-cv"]
+TEST = [*CV, *DEMO, *REPORT, *TEXT, "hypothesis", "pytest>=8", "pytest-xdist", "scipy"]
 # ruff is held to one minor version, because the next one may format differently.
 DEV = [*TEST, "build", "pre-commit", "ruff>=0.17,<0.18"]
 
@@ -74,7 +75,7 @@ setup(
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require={
-        "cv": ["keras-cv"],
+        "cv": CV,
         "datasets": DATASETS,
         "demo": DEMO,
         "dev": DEV,
