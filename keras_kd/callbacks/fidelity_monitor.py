@@ -1,6 +1,5 @@
 """Fidelity and generalisation on named sets, along training."""
 
-import dataclasses
 import os
 import time
 
@@ -11,6 +10,7 @@ import tensorflow as tf
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.datasets import as_dataset
 from keras_kd._common.metric_update import needs_labels, update_of
+from keras_kd.callbacks._results import fields, picture
 from keras_kd.fidelity import FidelityPass
 
 _GENERALIZATION = ("accuracy", "nll", "ece")
@@ -48,6 +48,11 @@ class FidelityMonitor(keras.callbacks.Callback):
             with several fields each is, `test/disagreement_kinds/both_right`, and
             arrays are histograms in TensorBoard. Metrics of labels are the student's.
 
+        probes: `{name: function}` or `{name: (function, every)}` for all else: a
+            function of (teacher, student) that returns a number, a dict of them, or a
+            result of `keras_kd.probes`, whose `.plot` becomes a picture in
+            TensorBoard: `{"ensemble": lambda teacher, student: ...}`.
+
     `monitor_seconds` in the logs is what the comparison itself took.
 
     Example:
@@ -77,6 +82,7 @@ class FidelityMonitor(keras.callbacks.Callback):
         steps=None,
         batch_size=256,
         metrics=(),
+        probes=None,
     ):
         super().__init__()
         if not isinstance(datasets, dict) or not datasets:
@@ -90,6 +96,15 @@ class FidelityMonitor(keras.callbacks.Callback):
         self._steps = steps
         self._teacher = teacher
         self._metrics = [_with_interval(entry) for entry in metrics]
+        for metric, _ in self._metrics:
+            update_of(metric)  # or an error, at this call
+        self._probes = {n: _with_interval(p) for n, p in (probes or {}).items()}
+        for name, (probe, _) in self._probes.items():
+            if not callable(probe):
+                raise TypeError(
+                    f"Probe {name!r} must be a function of (teacher, student). "
+                    f"Received: {probe!r} of type {type(probe).__name__}."
+                )
         self._passes = {}
         self._writers = {}
 
@@ -128,13 +143,15 @@ class FidelityMonitor(keras.callbacks.Callback):
             return is_last or (epoch + 1) % every == 0
 
         metrics = [metric for metric, every in self._metrics if is_due(every)]
-        if not is_due(self._every) and not metrics:
+        probes = [name for name, (_, every) in self._probes.items() if is_due(every)]
+        compares = is_due(self._every) or metrics
+        if not compares and not probes:
             return
         start = time.perf_counter()
         for key, value in while_training.items():
             if not key.startswith("val_") and "/" not in key:
                 self._write("student", f"while_training/{key}", value, epoch)
-        for name, dataset in self._datasets.items():
+        for name, dataset in self._datasets.items() if compares else ():
             result = self._pass(name, metrics).run(dataset, steps=self._steps)
             tag = name
             if self._steps is not None:
@@ -144,6 +161,8 @@ class FidelityMonitor(keras.callbacks.Callback):
             labelled = result.student.accuracy is not None
             for metric in metrics if labelled else _without_labels(metrics):
                 self._log_metric(name, tag, metric, epoch, logs)
+        for name in probes:
+            self._log_probe(name, self._probes[name][0], epoch, logs)
         logs["monitor_seconds"] = time.perf_counter() - start
         self._write("student", "monitor_seconds", logs["monitor_seconds"], epoch)
         for writer in self._writers.values():
@@ -170,43 +189,37 @@ class FidelityMonitor(keras.callbacks.Callback):
             self._write("upper_bound", f"{tag}/agreement", bound, epoch)
 
     def _log_metric(self, name, tag, metric, epoch, logs):
-        for key, value in _fields(metric):
-            if np.ndim(value) == 0:
+        for key, value in fields(metric.name, metric.result()):
+            if value.ndim == 0:
                 logs[f"{name}/{key}"] = float(value)
             self._write("student", f"{tag}/{key}", value, epoch)
 
-    def _write(self, run, tag, value, epoch):
+    def _log_probe(self, name, probe, epoch, logs):
+        result = probe(*self._compared)
+        for key, value in fields(name, result):
+            if value.ndim == 0:
+                logs[key] = float(value)
+            self._write("student", key, value, epoch)
+        if callable(getattr(result, "plot", None)) and self._log_dir is not None:
+            pixels = picture(result.plot)
+            self._write("student", f"{name}/picture", pixels, epoch, tf.summary.image)
+
+    def _write(self, run, tag, value, epoch, write=None):
         if self._log_dir is None:
             return
         if run not in self._writers:
             path = os.path.join(self._log_dir, run)
             self._writers[run] = tf.summary.create_file_writer(path)
         with self._writers[run].as_default():
-            write = tf.summary.histogram if np.ndim(value) else tf.summary.scalar
+            if write is None:
+                write = tf.summary.histogram if np.ndim(value) else tf.summary.scalar
             write(tag, value, step=epoch)
 
 
 def _with_interval(entry):
-    metric, every = entry if isinstance(entry, (tuple, list)) else (entry, 1)
-    update_of(metric)  # or an error, at this call
-    return metric, check_whole_number("every", every, at_least=1)
+    given, every = entry if isinstance(entry, (tuple, list)) else (entry, 1)
+    return given, check_whole_number("every", every, at_least=1)
 
 
 def _without_labels(metrics):
     return [metric for metric in metrics if not needs_labels(metric)]
-
-
-def _fields(metric):
-    """`(name, number or array)` of all that a metric's result holds."""
-    result = metric.result()
-    if dataclasses.is_dataclass(result):
-        result = dataclasses.asdict(result)
-    elif hasattr(result, "_asdict"):
-        result = result._asdict()
-    if not isinstance(result, dict):
-        return [(metric.name, keras.ops.convert_to_numpy(result))]
-    flat = keras.tree.flatten_with_path(result)
-    return [
-        ("/".join([metric.name, *map(str, path)]), keras.ops.convert_to_numpy(value))
-        for path, value in flat
-    ]

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd.callbacks._results import picture
 from keras_kd.probes.loss_surface import SurfacePass
 from keras_kd.probes.sections import (
     line_through,
@@ -165,7 +166,8 @@ class LossSurfaceProbe(keras.callbacks.Callback):
                 tf.summary.scalar(f"{prefix}/{name}", value)
             for value in ("loss", "agreement", "accuracy"):
                 if not np.isnan(getattr(surface, value)).all():
-                    tf.summary.image(f"{prefix}/{value}", _picture(surface, value))
+                    pixels = picture(lambda ax, v=value: surface.plot(ax, v))
+                    tf.summary.image(f"{prefix}/{value}", pixels)
         writer.close()
 
 
@@ -177,15 +179,3 @@ def _barrier(surface):
     share = surface.coordinates[0][between] / length
     line = (1 - share) * ends[0].loss + share * ends[1].loss
     return float(np.max(surface.loss[between] - line, initial=0.0))
-
-
-def _picture(surface, value):
-    """`(1, height, width, 4)` uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    surface.plot(figure.subplots(), value)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[None]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from small_models import TraceCounter, mlp, sparse_cross_entropy, toy_data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_kd import Distiller, evaluate_fidelity, metrics
+from keras_kd import Distiller, evaluate_fidelity, metrics, probes
 from keras_kd.callbacks import FidelityMonitor
 from keras_kd.losses import KnowledgeDistillation
 
@@ -219,3 +219,37 @@ def test_a_limit_is_told_in_tensorboard_and_arrays_are_histograms(tmp_path):
 def test_what_cannot_be_shown_is_refused(bad):
     with pytest.raises(TypeError, match=r"update_state|keras_kd\.metrics"):
         FidelityMonitor({"test": TEST}, metrics=[bad])
+
+
+def test_a_probe_may_return_numbers_or_a_result_with_a_picture(tmp_path):
+    surface_of = probes.line_through
+
+    def gap(teacher, student):
+        return {"largest": np.abs(teacher(TEST[0]) - student(TEST[0])).max()}
+
+    def surface(teacher, student):
+        section = surface_of(mlp("a", classes=CLASSES), student)
+        return probes.loss_surface(
+            teacher, student, *TEST, section=section, resolution=3, verbose=0
+        )
+
+    monitor = FidelityMonitor(
+        {"test": TEST},
+        log_dir=tmp_path,
+        every=9,
+        probes={"gap": gap, "surface": (surface, 2)},
+    )
+    distiller = small_distiller()
+    history = fit(distiller, monitor, epochs=2)
+    both = logits_of_both(distiller)
+    wanted = np.abs(both[0] - both[1]).max()
+    assert len(history["gap/largest"]) == 2
+    assert history["gap/largest"][-1] == pytest.approx(wanted, abs=1e-5)
+    assert len(history["test/kl"]) == 1  # the last epoch
+    tags = EventAccumulator(str(tmp_path / "student")).Reload().Tags()["tensors"]
+    assert {"gap/largest", "surface/picture", "surface/loss"} <= set(tags)
+
+
+def test_a_probe_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match=r"function of \(teacher, student\)"):
+        FidelityMonitor({"test": TEST}, probes={"kl": "kl"})
