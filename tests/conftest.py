@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-gc.freeze()  # clear_session collects garbage: 0.3 s a test for what the imports made
+gc.freeze()  # what the imports made is never garbage, and takes long to look through
 
 NUM_CPU_DEVICES = 2  # for tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
@@ -53,8 +53,18 @@ def digits():
 @pytest.fixture(autouse=True)
 def fresh_and_seeded():
     """Each test starts alike, whichever tests ran before it."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+    # Every strategy numbers its collectives from here on. Where two of one process have
+    # the same numbers, TensorFlow takes one's for the other's.
+    tf.distribute.MirroredStrategy._collective_key_base += 10_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected_garbage():
+    """Once a file: a collection takes a second where many tests ran before."""
+    yield
+    gc.collect()
 
 
 def pytest_runtest_setup(item):
