@@ -10,10 +10,9 @@ from keras_kd._common.checks import (
     check_same_classes,
     check_whole_number,
 )
+from keras_kd._common.resampling import resampled_sums
 from keras_kd._common.weights import broadcast_weight
 from keras_kd.metrics._kept_examples import KeptExamples
-
-_AT_ONCE = 1_000_000  # numbers drawn at a time: 8 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +201,7 @@ class ConfidenceExaggeration(KeptExamples):
 
     def _fit(self, points):
         moments, centre = _moments(points)
-        drawn = _resampled(moments, self.num_resamples, self.seed)
+        drawn = resampled_sums(moments, self.num_resamples, self.seed)
         tail = (1.0 - self.level) / 2
         intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in _line(drawn, centre))
         values = map(float, _line(moments.sum(axis=0), centre))
@@ -248,21 +247,6 @@ def _line(sums, centre):
         flat = variance <= 1e-12 * dxx
         slope = np.where(flat, np.nan, (dxy - dx * dy) / np.where(flat, 1.0, variance))
     return slope, (centre[1] + dy) - slope * (centre[0] + dx), below
-
-
-def _resampled(moments, num_resamples, seed):
-    """Sums of moments over as many draws of the rows, `(num_resamples, moments)`."""
-    rng = np.random.default_rng(seed)
-    size = len(moments)
-    step = max(1, _AT_ONCE // max(size, 1))
-    sums = []
-    for start in range(0, num_resamples, step):
-        draws = min(step, num_resamples - start)
-        picked = rng.integers(0, size, (draws, size)) if size else np.empty((draws, 0))
-        flat = picked + size * np.arange(draws)[:, None]
-        counts = np.bincount(flat.ravel().astype("int64"), minlength=draws * size)
-        sums.append(counts.reshape(draws, size) @ moments)
-    return np.concatenate(sums)
 
 
 def _percentiles(values, shares):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_AT_ONCE = 2_000_000  # numbers drawn at a time: 16 MB
+from keras_kd._common.resampling import resampled_sums
 
 
 def resampled_means(values, weights=None, *, num_resamples=1000, seed=0):
@@ -26,9 +26,7 @@ def resampled_means(values, weights=None, *, num_resamples=1000, seed=0):
     weights = weights.reshape(len(values), -1).astype("float64")
     weighted = np.where(weights == 0, 0.0, values) * weights
     rows = np.concatenate([weighted, weights], axis=1)
-    sums = np.concatenate(
-        [counts @ rows for counts in _draws(len(values), num_resamples, seed)]
-    )
+    sums = resampled_sums(rows, num_resamples, seed)
     totals = sums[:, values.shape[1] :]
     with np.errstate(invalid="ignore"):
         return sums[:, : values.shape[1]] / np.where(totals == 0, np.nan, totals)
@@ -53,15 +51,3 @@ def percentile_interval(draws, level=0.95):
     shares = (tail, 1.0 - tail)
     ends[:, known] = np.nanquantile(draws[:, known], shares, axis=0)
     return tuple(ends.reshape(2, *shape))
-
-
-def _draws(size, num_resamples, seed):
-    """How often each row is drawn, `(some draws, size)` at a time."""
-    generator = np.random.default_rng(seed)
-    step = max(1, _AT_ONCE // size)
-    for start in range(0, num_resamples, step):
-        draws = min(step, num_resamples - start)
-        picked = generator.integers(0, size, (draws, size))
-        picked += size * np.arange(draws)[:, None]
-        counts = np.bincount(picked.ravel(), minlength=draws * size)
-        yield counts.reshape(draws, size).astype("float64")

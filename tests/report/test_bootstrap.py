@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from keras_kd.report import bootstrap
+from keras_kd._common import resampling
 from keras_kd.report.bootstrap import percentile_interval, resampled_means
 
 GENERATOR = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def test_columns_may_count_different_rows():
 
 def test_draws_are_of_the_seed_whatever_is_drawn_at_a_time(monkeypatch):
     whole = resampled_means(SKEWED[:, None], seed=3, num_resamples=50)
-    monkeypatch.setattr(bootstrap, "_AT_ONCE", 700)
+    monkeypatch.setattr(resampling, "_AT_ONCE", 700)
     assert_allclose(
         resampled_means(SKEWED[:, None], seed=3, num_resamples=50), whole, rtol=1e-12
     )
