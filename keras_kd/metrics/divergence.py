@@ -8,6 +8,18 @@ from keras_kd._common.numerics import at_least_float32, kl_divergence
 from keras_kd._common.streaming import StreamingMean
 
 
+class _Divergence(StreamingMean):
+    """Mean of a divergence that `_values(teacher, student)` gives of each example."""
+
+    _direction = "down"
+
+    def update_state(self, teacher_logits, student_logits, sample_weight=None):
+        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        teacher, student = at_least_float32(teacher_logits, student_logits)
+        check_same_classes(teacher, student)
+        self.add(self._values(teacher, student), sample_weight)
+
+
 def predictive_kl(teacher_logits, student_logits, *, sample_weight=None):
     """Mean KL(softmax(z_t) || softmax(z_s)) over a set, in nats. Lower is closer.
 
@@ -35,7 +47,7 @@ def predictive_kl(teacher_logits, student_logits, *, sample_weight=None):
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class PredictiveKL(StreamingMean):
+class PredictiveKL(_Divergence):
     """Streaming `predictive_kl`: exact on any batching. Lower is closer.
 
     Args:
@@ -52,15 +64,11 @@ class PredictiveKL(StreamingMean):
     Reference: Stanton et al. 2021, equation 4 (whose printed sign is reversed).
     """
 
-    _direction = "down"
-
     def __init__(self, name="predictive_kl", dtype=None):
         super().__init__(name, dtype)
 
-    def update_state(self, teacher_logits, student_logits, sample_weight=None):
-        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        teacher, student = _checked(teacher_logits, student_logits)
-        self.add(kl_divergence(teacher, student), sample_weight)
+    def _values(self, teacher, student):
+        return kl_divergence(teacher, student)
 
 
 def reverse_kl(teacher_logits, student_logits, *, sample_weight=None):
@@ -89,7 +97,7 @@ def reverse_kl(teacher_logits, student_logits, *, sample_weight=None):
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class ReverseKL(StreamingMean):
+class ReverseKL(_Divergence):
     """Streaming `reverse_kl`: exact on any batching. Lower is closer.
 
     Args:
@@ -104,15 +112,11 @@ class ReverseKL(StreamingMean):
     0.323
     """
 
-    _direction = "down"
-
     def __init__(self, name="reverse_kl", dtype=None):
         super().__init__(name, dtype)
 
-    def update_state(self, teacher_logits, student_logits, sample_weight=None):
-        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        teacher, student = _checked(teacher_logits, student_logits)
-        self.add(kl_divergence(student, teacher), sample_weight)
+    def _values(self, teacher, student):
+        return kl_divergence(student, teacher)
 
 
 def jensen_shannon(teacher_logits, student_logits, *, sample_weight=None):
@@ -143,7 +147,7 @@ def jensen_shannon(teacher_logits, student_logits, *, sample_weight=None):
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class JensenShannon(StreamingMean):
+class JensenShannon(_Divergence):
     """Streaming `jensen_shannon`: exact on any batching. Lower is closer.
 
     Args:
@@ -160,18 +164,14 @@ class JensenShannon(StreamingMean):
     Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy.
     """
 
-    _direction = "down"
-
     def __init__(self, name="jensen_shannon", dtype=None):
         super().__init__(name, dtype)
 
-    def update_state(self, teacher_logits, student_logits, sample_weight=None):
-        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        teacher, student = _checked(teacher_logits, student_logits)
+    def _values(self, teacher, student):
         # The logits of the mean: those of the sum, as log 2 shifts all classes alike.
         mean = ops.logaddexp(ops.log_softmax(teacher), ops.log_softmax(student))
         halves = kl_divergence(teacher, mean) + kl_divergence(student, mean)
-        self.add(0.5 * halves, sample_weight)
+        return 0.5 * halves
 
 
 def total_variation(teacher_logits, student_logits, *, sample_weight=None):
@@ -199,7 +199,7 @@ def total_variation(teacher_logits, student_logits, *, sample_weight=None):
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class TotalVariation(StreamingMean):
+class TotalVariation(_Divergence):
     """Streaming `total_variation`: exact on any batching. Lower is closer.
 
     Args:
@@ -214,19 +214,9 @@ class TotalVariation(StreamingMean):
     0.5
     """
 
-    _direction = "down"
-
     def __init__(self, name="total_variation", dtype=None):
         super().__init__(name, dtype)
 
-    def update_state(self, teacher_logits, student_logits, sample_weight=None):
-        """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        teacher, student = _checked(teacher_logits, student_logits)
+    def _values(self, teacher, student):
         gap = ops.softmax(teacher, axis=-1) - ops.softmax(student, axis=-1)
-        self.add(0.5 * ops.sum(ops.abs(gap), axis=-1), sample_weight)
-
-
-def _checked(teacher_logits, student_logits):
-    teacher, student = at_least_float32(teacher_logits, student_logits)
-    check_same_classes(teacher, student)
-    return teacher, student
+        return 0.5 * ops.sum(ops.abs(gap), axis=-1)
