@@ -241,9 +241,7 @@ def plot(histories, every, path):
         ax.set(xlabel="epoch", title=f"Test {label}")
     first = next(iter(histories.values()))
     axes[2].axhline(first["test/teacher_accuracy"][-1], color="k", ls=":", lw=1)
-    axes[2].text(
-        0.02, 0.97, "dotted: the teacher", transform=axes[2].transAxes, va="top"
-    )
+    axes[2].set_title("Test accuracy (dotted: the teacher)")
     axes[0].legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
