@@ -62,7 +62,8 @@ def generator_quality(
         generator: A `keras.Model` from latent vectors `(batch, latent_dim)` to images
             in [-1, 1], or a model with `generate(count, seed=)` such as `SNGAN`.
         images: Real images in [-1, 1]: an array `(n, height, width, channels)` or a
-            `tf.data.Dataset` of batches of images. The first `num_images` are taken.
+            `tf.data.Dataset` of batches: images, `(images, labels)`, or dicts with
+            "image" as `keras_kd.data` gives. The first `num_images` are taken.
         classifier: A `keras.Model` from such images to logits. Defaults to Inception-v3
             (images resized to 299), whose ImageNet weights must be in Keras's cache.
         feature_layer: Name of the layer of `classifier` whose output, averaged over
@@ -181,8 +182,11 @@ def _real_batches(images, total, batch_size):
         images = np.asarray(images)
         starts = range(0, min(total, len(images)), batch_size)
         return (images[i : min(i + batch_size, total)] for i in starts)
-    first = images.map(lambda *batch: batch[0]).unbatch().take(total)
-    return iter(first.batch(batch_size))
+    return iter(images.map(_images_of).unbatch().take(total).batch(batch_size))
+
+
+def _images_of(*batch):
+    return batch[0]["image"] if isinstance(batch[0], dict) else batch[0]
 
 
 def _generated_batches(generator, total, batch_size, seed):

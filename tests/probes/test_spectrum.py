@@ -119,6 +119,8 @@ def test_results_draw_themselves():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         matrix = random(6)
-        top_eigenvalues(lambda v: matrix @ v, 2, size=6, verbose=0).plot()
-        hessian_trace(lambda v: matrix @ v, 4, size=6, verbose=0).plot()
+        values = top_eigenvalues(lambda v: matrix @ v, 2, size=6, verbose=0).plot()
+        trace = hessian_trace(lambda v: matrix @ v, 4, size=6, verbose=0).plot()
+    for ax in (values, trace):
+        assert ax.has_data()
     matplotlib.pyplot.close("all")
