@@ -34,9 +34,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import matplotlib
 import numpy as np
-import tensorflow as tf
 
 import keras_kd
+from keras_kd import data
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -44,25 +44,25 @@ import matplotlib.pyplot as plt
 # ## Images in [-1, 1], as the generator's tanh gives them
 
 
-def load_images(name):
-    """`(uint8 images, labels, number of classes)` of the training split."""
-    source = keras_kd.data.load(name, split="train")
-    batches = list(source.dataset.batch(1024).as_numpy_iterator())
-    images = np.concatenate([batch["image"] for batch in batches])
-    if images.dtype != np.uint8:  # the digits have 17 grays, in [0, 1]
-        images = np.round(images * 255).astype("uint8")
-    return images, source.labels, source.num_classes
+def unit_cube(examples, policy="none", seed=0):
+    """Examples of a source with pixels in [-1, 1]."""
+    views = examples.apply(data.augment(policy, seed=seed))
+    return views.apply(data.normalize("unit_cube"))
 
 
-def to_unit_cube(images):
-    return np.asarray(images, "float32") / 127.5 - 1
+def real_batches(source, size, seed):
+    """Endless shuffled batches `(images, labels)`; photographs are also mirrored."""
+    flips = [data.ops.RandomHorizontalFlip()] if source.shape[-1] == 3 else []
+    policy = data.AugmentationPolicy(flips)
+    # Each repetition is a pass with new views.
+    rows = unit_cube(source.examples(seed=seed).repeat(), policy, seed)
+    return rows.batch(size).map(data.inputs_and_labels).prefetch(2)
 
 
-def real_batches(images, labels, size, seed):
-    """Endless shuffled batches `(images in [-1, 1], labels)`."""
-    rows = tf.data.Dataset.from_tensor_slices((images, labels))
-    rows = rows.shuffle(len(images), seed=seed).repeat().batch(size)
-    return rows.map(lambda x, y: (tf.cast(x, tf.float32) / 127.5 - 1, y)).prefetch(2)
+def all_images(source):
+    """Array of all images in [-1, 1]."""
+    batches = unit_cube(source.examples(shuffle=False)).batch(1024)
+    return np.concatenate([batch["image"] for batch in batches.as_numpy_iterator()])
 
 
 # ## A small classifier, whose features measure how near samples are to real images
@@ -197,23 +197,23 @@ def main():
     folder = pathlib.Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
 
-    images, labels, num_classes = load_images(arguments.dataset)
-    real = to_unit_cube(images)
-    classifier = train_classifier(real, labels, num_classes)
+    source = data.load(arguments.dataset, split="train")
+    real = all_images(source)
+    classifier = train_classifier(real, source.labels, source.num_classes)
 
     training = training_of(arguments)
     width = arguments.width
     gan = keras_kd.models.SNGAN(
-        images.shape[1:],
+        source.shape,
         generator_width=width or 256,
         discriminator_width=width or 128,
-        num_classes=num_classes if arguments.conditional else None,
+        num_classes=source.num_classes if arguments.conditional else None,
         training=training,
         seed=arguments.seed,
     )
     gan.compile()
     epochs = -(-training.generator_steps // arguments.epoch_steps)
-    batches = real_batches(images, labels, gan.training.images_per_step, arguments.seed)
+    batches = real_batches(source, gan.training.images_per_step, arguments.seed)
     start = time.perf_counter()
     gan.fit(
         batches,
@@ -228,7 +228,7 @@ def main():
                 real,
                 classifier,
                 arguments.quality_every,
-                min(2000, len(images)),
+                min(2000, len(real)),
             ),
             keras.callbacks.CSVLogger(folder / "curve.csv", append=True),
         ],
