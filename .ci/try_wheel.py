@@ -16,7 +16,12 @@ assert importlib.metadata.version("keras-kd") == keras_kd.__version__
 
 files = importlib.metadata.files("keras-kd")
 assert any(file.name == "LICENSE" for file in files), "no LICENSE in the wheel"
-strays = [f for f in files if not f.parts[0].startswith("keras_kd")]
+assert any(f.name == "template.html" for f in files), "no template of the report"
+scripts = [f for f in files if f.parent.name == "bin"]  # pip puts them beside python
+assert [f.name for f in scripts] == ["keras-kd"], scripts
+strays = [
+    f for f in files if not f.parts[0].startswith("keras_kd") and f not in scripts
+]
 assert not strays, f"the wheel holds more than keras_kd: {strays}"
 
 
