@@ -33,6 +33,16 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     teacher_layer_name = None  # None: the model's output
     student_layer_name = None
 
+    # What `call` takes by keyword beside the two sides; `Distiller` passes it on.
+    takes_temperature = False  # `temperature`: (batch,), 0 where the loss's own holds
+    takes_labels = False  # `labels`: classes or rows of probabilities, None if unknown
+    takes_mask = False  # `mask`: bool (batch, ...), False where a position is no data
+    takes_members = False  # logits of each teacher, a list, in place of the ensemble's
+
+    # Whether values depend on the other examples of the batch. Such a loss has an
+    # argument `batch`: "global" has it see the examples of all replicas.
+    couples_batch = False
+
     def call(self, teacher_outputs, student_outputs):
         """Values per example (or position). Teacher first: the gap is directed."""
         raise NotImplementedError(

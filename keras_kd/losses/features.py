@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_kd._common.numerics import at_least_float32
-from keras_kd.losses.distillation_loss import DistillationLoss
+from keras_kd.losses.feature_loss import FeatureLoss, static_widths
 
 
 def feature_matching(teacher_features, student_features):
@@ -37,7 +37,7 @@ def feature_matching(teacher_features, student_features):
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class FeatureMatching(DistillationLoss):
+class FeatureMatching(FeatureLoss):
     """Mean squared difference between a teacher's and a student's layer (FitNets).
 
     Where the layers differ in width, a linear projector (a bias-free 1x1 convolution
@@ -77,9 +77,7 @@ class FeatureMatching(DistillationLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.teacher_layer_name = _check_layer_name("teacher", teacher_layer_name)
-        self.student_layer_name = _check_layer_name("student", student_layer_name)
+        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
         self.projector = None
 
     @property
@@ -116,27 +114,15 @@ class FeatureMatching(DistillationLoss):
 
     def validate_model_compatibility(self, teacher, student):
         """Refuse, in `keras.distillation.Distiller`, what that class would do wrong."""
-        if (self.teacher_layer_name is None) != (self.student_layer_name is None):
-            raise ValueError(
-                "keras.distillation.Distiller ignores a student layer without a "
-                "teacher layer and fails on the reverse. Name both layers, or use "
-                "keras_kd.Distiller."
-            )
-        ours = _static_widths(student, self.student_layer_name)
-        theirs = _static_widths(teacher, self.teacher_layer_name)
+        super().validate_model_compatibility(teacher, student)
+        ours = static_widths(student, self.student_layer_name)
+        theirs = static_widths(teacher, self.teacher_layer_name)
         if None not in (theirs, ours) and theirs != ours:
             raise ValueError(
                 f"Features of {theirs} (teacher) and {ours} (student) channels need a "
                 "projector, which keras.distillation.Distiller does not train. Use "
                 "keras_kd.Distiller."
             )
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "teacher_layer_name": self.teacher_layer_name,
-            "student_layer_name": self.student_layer_name,
-        }
 
     def _check_shapes(self, teacher_shape, student_shape):
         if _differ(teacher_shape[:-1], student_shape[:-1]):
@@ -155,23 +141,3 @@ def _differ(teacher_shape, student_shape):
         return True
     axes = zip(teacher_shape, student_shape, strict=True)
     return any(None not in (t, s) and t != s for t, s in axes)
-
-
-def _static_widths(model, layer_name):
-    """Channels of a layer's or the model's outputs; None for a subclassed model."""
-    if layer_name is None:
-        outputs = getattr(model, "outputs", None)
-    else:
-        outputs = getattr(model.get_layer(layer_name), "output", None)
-    if outputs is None:
-        return None
-    return [tensor.shape[-1] for tensor in keras.tree.flatten(outputs)]
-
-
-def _check_layer_name(side, name):
-    if name is not None and (not isinstance(name, str) or not name):
-        raise TypeError(
-            f"`{side}_layer_name` must be the name of a layer, or None for the model's "
-            f"output. Received: {name!r} of type {type(name).__name__}."
-        )
-    return name
