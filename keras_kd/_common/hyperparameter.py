@@ -1,36 +1,118 @@
-"""A number of the user's that a compiled step reads as a variable."""
+"""A number of the user's, or a schedule of it, that a compiled step reads."""
+
+import contextlib
+import threading
 
 import keras
 from keras import ops
+
+from keras_kd._common.checks import check_number
+
+_thread = threading.local()  # replicas of one step are traced in threads of their own
+_Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 class Hyperparameter:
     """A float that can change between or within steps without a new trace.
 
-    It is no `KerasSaveable` and no tracked attribute: checkpoints of weights do not
-    hold it, configurations do.
+    A number is read as a variable. A schedule is a function of the step that
+    `at_step` states; outside of it, of step 0. It is no `KerasSaveable` and no tracked
+    attribute: checkpoints of weights do not hold it, configurations do.
     """
 
+    replaced = 0  # how often a schedule came or went: graphs of before do not know it
+
     def __init__(self, value, name):
-        self._number = float(value)
+        self._schedule = None
         self._variable = keras.Variable(
-            self._number, dtype="float32", trainable=False, name=name
+            0.0, dtype="float32", trainable=False, name=name
         )
+        self._set(value)
 
     @property
     def tensor(self):
         """Its value where the graph reads it."""
-        return ops.convert_to_tensor(self._variable)
+        if self._schedule is None:
+            return ops.convert_to_tensor(self._variable)
+        step = getattr(_thread, "step", None)
+        return ops.cast(self._schedule(0 if step is None else step), "float32")
+
+    @property
+    def value(self):
+        """The number or the schedule, as given."""
+        return float(self) if self._schedule is None else self._schedule
+
+    @property
+    def config(self):
+        """`value` in a form for `get_config`."""
+        if self._schedule is None:
+            return float(self)
+        return keras.saving.serialize_keras_object(self._schedule)
 
     def assign(self, value):
-        self._number = float(value)
-        self._variable.assign(self._number)
+        if is_schedule(value) or self._schedule is not None:
+            Hyperparameter.replaced += value is not self._schedule
+        self._set(value)
+
+    def _set(self, value):
+        self._schedule = value if is_schedule(value) else None
+        if self._schedule is None:
+            self._number = float(value)
+            self._variable.assign(self._number)
 
     def __float__(self):
-        """The number as given, unless the variable itself was assigned since."""
+        """The number as given, unless the variable itself was assigned since.
+
+        Of a schedule, its value at the step at hand.
+        """
+        if self._schedule is not None:
+            return float(ops.convert_to_numpy(self.tensor))
         current = ops.convert_to_numpy(self._variable)
         return (
             self._number
             if current.dtype.type(self._number) == current
             else (float(current))
         )
+
+
+@contextlib.contextmanager
+def at_step(step):
+    """Let schedules inside stand at `step`, a number or a tensor."""
+    before = getattr(_thread, "step", None)
+    _thread.step = step
+    try:
+        yield
+    finally:
+        _thread.step = before
+
+
+def is_schedule(value):
+    return isinstance(value, _Schedule)
+
+
+def check_hyperparameter(name, value, **bounds):
+    """Return a number within the bounds, or a schedule that starts and ends there."""
+    if not is_schedule(value):
+        return check_number(name, value, **bounds)
+    known = {"at step 0": value(0)}
+    if hasattr(value, "end"):
+        known["in the end"] = value.end
+    for when, number in known.items():
+        check_number(f"{name} {when}", float(ops.convert_to_numpy(number)), **bounds)
+    return value
+
+
+class StepOfPresentSchedules:
+    """Mix-in before `keras.Model`: a step traced before a schedule came is remade."""
+
+    _replaced_before_training = _replaced_before_testing = 0
+
+    def make_train_function(self, force=False):
+        force = force or self._replaced_before_training != Hyperparameter.replaced
+        self._replaced_before_training = Hyperparameter.replaced
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        force = force or self._replaced_before_testing != Hyperparameter.replaced
+        self._replaced_before_testing = Hyperparameter.replaced
+        return super().make_test_function(force)

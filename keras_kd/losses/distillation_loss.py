@@ -73,3 +73,8 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
         if self.dtype != keras.config.floatx():  # Keras's own losses forget it
             config["dtype"] = self.dtype
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        values = config.items()
+        return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in values})

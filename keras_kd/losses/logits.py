@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_number, check_same_classes
-from keras_kd._common.hyperparameter import Hyperparameter
+from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
 from keras_kd._common.numerics import (
     at_least_float32,
     below_largest,
@@ -77,17 +77,17 @@ class _TemperedLoss(DistillationLoss):
 
     def __init__(self, temperature, name, reduction, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        temperature = _check_temperature(temperature)
+        temperature = _check_temperature(temperature, check_hyperparameter)
         self._temperature = Hyperparameter(temperature, "temperature")
 
     @property
     def temperature(self):
-        """T > 0. Setting it takes effect at the next step, without a new trace."""
-        return float(self._temperature)
+        """T > 0, or its schedule. A number takes effect at once, without a new trace."""
+        return self._temperature.value
 
     @temperature.setter
     def temperature(self, value):
-        self._temperature.assign(_check_temperature(value))
+        self._temperature.assign(_check_temperature(value, check_hyperparameter))
 
     def _of_each(self, temperature):
         """Its own temperature, or that of each example with its own in place of 0."""
@@ -97,7 +97,7 @@ class _TemperedLoss(DistillationLoss):
         return ops.where(temperature == 0, own, ops.cast(temperature, own.dtype))
 
     def get_config(self):
-        return {**super().get_config(), "temperature": self.temperature}
+        return {**super().get_config(), "temperature": self._temperature.config}
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -112,7 +112,7 @@ class KnowledgeDistillation(_TemperedLoss):
     ensemble size, 1 loses over 5 points of agreement).
 
     Args:
-        temperature: T > 0. Defaults to 4.0.
+        temperature: T > 0, or a schedule (`keras_kd.schedules`). Defaults to 4.0.
         name: Name in the logs. Defaults to `"knowledge_distillation"`.
         reduction: See `DistillationLoss`.
         dtype: See `DistillationLoss`.
@@ -153,7 +153,7 @@ class SoftCrossEntropy(_TemperedLoss):
     floor. Take it to compare logged losses with Stanton et al., who report this form.
 
     Args:
-        temperature: T > 0. Defaults to 4.0.
+        temperature: T > 0, or a schedule (`keras_kd.schedules`). Defaults to 4.0.
         name: Name in the logs. Defaults to `"soft_cross_entropy"`.
         reduction: See `DistillationLoss`.
         dtype: See `DistillationLoss`.
@@ -200,7 +200,7 @@ def _tempered(teacher_logits, student_logits, temperature):
     return teacher / temperature, student / temperature, factor
 
 
-def _check_temperature(temperature):
-    return check_number(
+def _check_temperature(temperature, check=check_number):
+    return check(
         "temperature", temperature, above=0, fix="Common choices lie between 1 and 20."
     )
