@@ -1,0 +1,69 @@
+"""What losses share that divide logits by a temperature."""
+
+import numpy as np
+from keras import ops
+
+from keras_kd._common.checks import check_number, check_same_classes
+from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
+from keras_kd._common.numerics import at_least_float32, below_largest
+from keras_kd.losses.distillation_loss import DistillationLoss
+
+
+class TemperedLoss(DistillationLoss):
+    """A logit loss with a temperature that may change while it trains.
+
+    A batch may bring one an example, which takes its place where it is not 0.
+    """
+
+    takes_temperature = True
+
+    def __init__(self, temperature, name, reduction, dtype):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        temperature = check_temperature(temperature, check_hyperparameter)
+        self._temperature = Hyperparameter(temperature, "temperature")
+
+    @property
+    def temperature(self):
+        """T > 0, or its schedule. A number acts at once, without a new trace."""
+        return self._temperature.value
+
+    @temperature.setter
+    def temperature(self, value):
+        self._temperature.assign(check_temperature(value, check_hyperparameter))
+
+    def _of_each(self, temperature):
+        """Its own temperature, or that of each example with its own in place of 0."""
+        own = self._temperature.tensor
+        if temperature is None:
+            return own
+        return ops.where(temperature == 0, own, ops.cast(temperature, own.dtype))
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self._temperature.config}
+
+
+def tempered(teacher_logits, student_logits, temperature):
+    """`(z_t / T, z_s / T, T^2)` up to constants of each row, in float32 at least.
+
+    `temperature` is one number, or one an example; T^2 fits one value a position.
+    """
+    teacher, student = at_least_float32(teacher_logits, student_logits)
+    check_same_classes(teacher, student)
+    if not ops.is_tensor(temperature):
+        for number in np.ravel(temperature).tolist():  # one, or one an example
+            check_temperature(number)
+    temperature = ops.cast(temperature, teacher.dtype)
+    factor = temperature**2
+    if len(temperature.shape) > 0:
+        positions = len(teacher.shape) - 2
+        factor = ops.reshape(factor, [-1] + [1] * positions)
+        temperature = ops.reshape(temperature, [-1] + [1] * (positions + 1))
+    # A logit of 1e4 over T is off by 1e-4 in float32: small differences would drown.
+    teacher, student = below_largest(teacher), below_largest(student)
+    return teacher / temperature, student / temperature, factor
+
+
+def check_temperature(temperature, check=check_number):
+    return check(
+        "temperature", temperature, above=0, fix="Common choices lie between 1 and 20."
+    )
