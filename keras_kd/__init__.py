@@ -1,6 +1,15 @@
 """keras_kd: distil teachers into a student, and see what the student learnt."""
 
-from keras_kd import callbacks, data, losses, metrics, models, probes, report
+from keras_kd import (
+    callbacks,
+    data,
+    losses,
+    metrics,
+    models,
+    probes,
+    report,
+    schedules,
+)
 from keras_kd._common.batch import UNLABELED
 from keras_kd.distiller import Distiller
 from keras_kd.fidelity import FidelityResult, evaluate_fidelity
@@ -21,4 +30,5 @@ __all__ = [
     "models",
     "probes",
     "report",
+    "schedules",
 ]

@@ -11,13 +11,14 @@ from keras_kd._common.batch import unpack_batch
 from keras_kd._common.class_weights import ClassWeights
 from keras_kd._common.distillation_terms import DistillationTerms, Forward
 from keras_kd._common.distribution import BuildBeforeReplicas
-from keras_kd._common.hyperparameter import Hyperparameter
+from keras_kd._common.hyperparameter import StepOfPresentSchedules
 from keras_kd._common.inputs import build_outside_a_call, inputs_for
 from keras_kd._common.jit_choice import JitChoice
 from keras_kd._common.label_loss import LabelLoss, check_takes_logits
 from keras_kd._common.label_metrics import update_label_metrics
 from keras_kd._common.mixed_precision import with_loss_scaling
 from keras_kd._common.objective import local_objective
+from keras_kd._common.objective_weights import ObjectiveWeights, make_weights
 from keras_kd._common.outputs import (
     as_float32,
     named_outputs,
@@ -34,7 +35,13 @@ from keras_kd.teacher_ensemble import TeacherEnsemble
 
 @keras.saving.register_keras_serializable(package="keras_kd")
 class Distiller(
-    JitChoice, ClassWeights, BuildBeforeReplicas, DistillerFiles, keras.Model
+    StepOfPresentSchedules,
+    JitChoice,
+    ClassWeights,
+    BuildBeforeReplicas,
+    ObjectiveWeights,
+    DistillerFiles,
+    keras.Model,
 ):
     """Trains a student on labels and on what frozen teachers say of the same inputs.
 
@@ -53,10 +60,13 @@ class Distiller(
             probabilities), a `keras_kd.TeacherEnsemble`, or None when each batch brings
             stored logits: `(x, {"labels": y, "teacher_logits": z})`.
         student: The `keras.Model` to train; gives logits.
-        distillation_losses: A `keras_kd.losses.DistillationLoss` or a list of them.
-            Objects of `keras.distillation` are taken too.
-        distillation_loss_weights: One factor a loss. Defaults to 1 each.
-        student_loss_weight: w in [0, 1], the weight of the label loss. Defaults to 0.5.
+        distillation_losses: A `keras_kd.losses.DistillationLoss` or a list of them; a
+            dict of them by output compares one output with each. Objects of
+            `keras.distillation` are taken too.
+        distillation_loss_weights: One factor a loss, in the same structure; a schedule
+            (`keras_kd.schedules`) may stand for a number. Defaults to 1 each.
+        student_loss_weight: w in [0, 1], the weight of the label loss, or a schedule.
+            Defaults to 0.5.
         name: Name of the model. Defaults to `"distiller"`.
 
     Raises:
@@ -103,9 +113,10 @@ class Distiller(
         members = [] if teacher is None else list(teacher.members)
         checks.check_student(student, members)
         checks.check_class_counts(members, student)
-        given = checks.check_losses(distillation_losses)
-        weights = checks.check_loss_weights(distillation_loss_weights, len(given))
-        weight = checks.check_student_loss_weight(student_loss_weight)
+        given, outputs = checks.check_losses(distillation_losses)
+        weight, weights = make_weights(
+            student_loss_weight, distillation_loss_weights, outputs
+        )
 
         self.student = student
         self._projectors = []
@@ -114,11 +125,10 @@ class Distiller(
         # Keras neither tracks nor saves what a plain object holds.
         self._held = types.SimpleNamespace(
             teacher=teacher,
-            student_loss_weight=Hyperparameter(weight, "student_loss_weight"),
-            loss_weights=[Hyperparameter(w, "loss_weight") for w in weights],
-            terms=DistillationTerms(
-                losses, checks.unique_names(losses), members, student
-            ),
+            student_loss_weight=weight,
+            loss_weights=weights,
+            loss_outputs=outputs,
+            terms=DistillationTerms(losses, outputs, members, student),
         )
         if student.built:
             self._build_projectors()
@@ -132,26 +142,6 @@ class Distiller(
     def teacher(self):
         """The `TeacherEnsemble`, or None where batches bring stored logits."""
         return self._held.teacher
-
-    @property
-    def student_loss_weight(self):
-        """w; setting it takes effect at the next step, without a new trace."""
-        return float(self._held.student_loss_weight)
-
-    @student_loss_weight.setter
-    def student_loss_weight(self, value):
-        self._held.student_loss_weight.assign(checks.check_student_loss_weight(value))
-
-    @property
-    def distillation_loss_weights(self):
-        """One factor a loss; setting them takes effect at the next step."""
-        return tuple(float(weight) for weight in self._held.loss_weights)
-
-    @distillation_loss_weights.setter
-    def distillation_loss_weights(self, values):
-        values = checks.check_loss_weights(values, len(self._held.loss_weights))
-        for weight, value in zip(self._held.loss_weights, values, strict=True):
-            weight.assign(value)
 
     def build(self, input_shape=None):
         """Build the student and, where losses need them, the projectors."""
@@ -293,12 +283,18 @@ class Distiller(
             has_teacher=self.teacher is not None,
             needs_labels=self._held.label_loss or self._compile_metrics is not None,
             needs_features=bool(self._held.terms.teacher_layers),
+            needs_members=self._held.terms.takes_members,
         )
         if batch.teacher_logits is not None:
             return Forward(as_float32(batch.teacher_logits), {})
         with record_outputs(self._held.terms.teacher_layers) as features:
-            outputs = self.teacher(batch.x)
-        return Forward(as_float32(outputs), without_gradient(features))
+            members = self.teacher.member_logits(batch.x)
+        return Forward(
+            as_float32(self.teacher.combine_members(members)),
+            without_gradient(features),
+            [as_float32(outputs) for outputs in members],
+            self.teacher.member_weights,
+        )
 
     def _student_forward(self, batch, training):
         """Logits of the student and its tapped features, in one pass."""
@@ -309,17 +305,15 @@ class Distiller(
     def _loss(self, batch, teacher, student):
         """This replica's share of the objective; takes note of it in the trackers."""
         outputs = named_outputs(self.student, student.outputs)
-        terms = self._distillation_terms(batch, teacher, student)
+        with self._at_this_step():
+            terms = self._distillation_terms(batch, teacher, student)
+            weight = self._held.student_loss_weight.tensor
         labels, label_terms = self._held.label_loss, {}
         if labels:
             label_terms = labels.terms(batch.labels, outputs, batch.sample_weight)
         num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
         loss, all_examples = local_objective(
-            label_terms.values(),
-            terms.values(),
-            self._held.student_loss_weight.tensor,
-            self.losses,
-            num_examples,
+            label_terms.values(), terms.values(), weight, self.losses, num_examples
         )
         self._held.step_metrics.update_losses(
             loss, num_examples, all_examples, label_terms, terms
@@ -383,12 +377,13 @@ class Distiller(
             "name": self.name,
             "teacher": keras.saving.serialize_keras_object(self.teacher),
             "student": architecture(self.student),
-            "distillation_losses": [
-                keras.saving.serialize_keras_object(loss)
-                for loss in self.distillation_losses
-            ],
-            "distillation_loss_weights": list(self.distillation_loss_weights),
-            "student_loss_weight": self.student_loss_weight,
+            "distillation_losses": keras.saving.serialize_keras_object(
+                checks.losses_by_output(
+                    self.distillation_losses, self._held.loss_outputs
+                )
+            ),
+            "distillation_loss_weights": [w.config for w in self._held.loss_weights],
+            "student_loss_weight": self._held.student_loss_weight.config,
         }
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_kd._common.checks import check_number
+from keras_kd._common.hyperparameter import check_hyperparameter, is_schedule
 from keras_kd._common.output_kind import output_kind
 
 
@@ -54,34 +54,74 @@ def check_class_counts(members, student):
 
 
 def check_losses(losses):
+    """`(losses, outputs)`, two lists: for each loss the name of its output, or None."""
     if losses is None:
         raise ValueError(
             "`distillation_losses` is None. Pass a loss or a list of them, e.g. "
             "keras_kd.losses.KnowledgeDistillation(temperature=4.0)."
         )
-    losses = list(losses) if isinstance(losses, (list, tuple)) else [losses]
-    if not losses:
+    by_output = losses if isinstance(losses, dict) else {None: losses}
+    pairs = [(x, name) for name, given in by_output.items() for x in _as_list(given)]
+    if not pairs:
         raise ValueError(
             "`distillation_losses` is empty. Pass at least one loss, e.g. "
             "keras_kd.losses.KnowledgeDistillation(temperature=4.0)."
         )
-    return losses
+    return [loss for loss, _ in pairs], [name for _, name in pairs]
 
 
-def check_loss_weights(weights, num_losses):
+def losses_by_output(losses, outputs):
+    """The argument of `check_losses` that gave these."""
+    if set(outputs) == {None}:
+        return list(losses)
+    pairs = list(zip(losses, outputs, strict=True))
+    return {name: [x for x, of in pairs if of == name] for name in outputs}
+
+
+def check_loss_weights(weights, outputs):
+    """One number or schedule for each loss, in the order of `check_losses`."""
     if weights is None:
-        return [1.0] * num_losses
-    weights = list(weights) if np.ndim(weights) == 1 else [weights]
-    if len(weights) != num_losses:
+        return [1.0] * len(outputs)
+    if isinstance(weights, dict):
+        weights = _weights_in_order(weights, outputs)
+    weights = _as_list(weights)
+    if len(weights) != len(outputs):
         raise ValueError(
             "`distillation_loss_weights` must hold one number for each of the "
-            f"{num_losses} distillation losses. Received: {list(weights)!r}."
+            f"{len(outputs)} distillation losses. Received: {list(weights)!r}."
         )
-    return [check_number("distillation_loss_weights", w, at_least=0) for w in weights]
+    name = "distillation_loss_weights"
+    return [check_hyperparameter(name, w, at_least=0) for w in weights]
+
+
+def _weights_in_order(weights, outputs):
+    """A dict by output as a list; outputs that it does not name have weight 1."""
+    names = list(dict.fromkeys(outputs))
+    unknown = [name for name in weights if name not in names]
+    if unknown or None in names:
+        raise ValueError(
+            "`distillation_loss_weights` is a dict, so `distillation_losses` must be "
+            f"one with the same names. Received: weights for {list(weights)}, losses "
+            f"for {names if None not in names else 'no output by name'}."
+        )
+    ordered = []
+    for name in names:
+        given = _as_list(weights.get(name, [1.0] * outputs.count(name)))
+        if len(given) != outputs.count(name):
+            raise ValueError(
+                f"`distillation_loss_weights[{name!r}]` must hold one number for each "
+                f"of its {outputs.count(name)} losses. Received: {given!r}."
+            )
+        ordered += given
+    return ordered
+
+
+def _as_list(value):
+    return list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
 
 
 def check_student_loss_weight(weight):
-    return check_number(
+    return check_hyperparameter(
         "student_loss_weight",
         weight,
         at_least=0,
@@ -90,21 +130,10 @@ def check_student_loss_weight(weight):
     )
 
 
-def unique_names(losses):
-    """Names for the logs; a repeated one gets a number."""
-    names = []
-    for loss in losses:
-        name, i = loss.name, 2
-        while name in names:
-            name, i = f"{loss.name}_{i}", i + 1
-        names.append(name)
-    return names
-
-
 def check_compile(loss, metrics, student_loss_weight):
-    if loss is None and student_loss_weight > 0:
+    if loss is None and (is_schedule(student_loss_weight) or student_loss_weight > 0):
         raise ValueError(
-            f"`student_loss_weight` is {student_loss_weight:g}, but `compile` got no "
+            f"`student_loss_weight` is {student_loss_weight}, but `compile` got no "
             "`loss` for the labels. Pass e.g. "
             "`loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, or "
             "build the Distiller with `student_loss_weight=0` to use no labels."
@@ -132,8 +161,14 @@ def check_trainable(student, weights):
         )
 
 
-def check_batch(batch, has_teacher, needs_labels, needs_features):
+def check_batch(batch, has_teacher, needs_labels, needs_features, needs_members):
     """Trace-time checks of what a batch brings."""
+    if batch.teacher_logits is not None and needs_members:
+        raise ValueError(
+            "A loss compares each teacher by itself, but batches bring stored logits, "
+            "those of the whole ensemble. Leave `teacher_logits` out of the batches, "
+            "or drop the loss of each teacher."
+        )
     if batch.teacher_logits is not None and needs_features:
         raise ValueError(
             "A loss compares a layer of the teacher, but batches bring stored teacher "

@@ -17,6 +17,26 @@ def global_sum(local):
     return tf.distribute.get_replica_context().all_reduce("SUM", local)
 
 
+def gather_rows(structure):
+    """Rows of all replicas, in their order (inside a step: replica context)."""
+    if num_replicas() == 1:
+        return structure
+    context = tf.distribute.get_replica_context()
+    return keras.tree.map_structure(
+        lambda t: t if t is None else context.all_gather(t, axis=0), structure
+    )
+
+
+def own_rows(gathered, size):
+    """Of rows of all replicas, the `size` ones of this replica."""
+    if num_replicas() == 1:
+        return gathered
+    context = tf.distribute.get_replica_context()
+    sizes = context.all_gather(tf.reshape(size, [1]), axis=0)
+    begin = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
+    return gathered[begin : begin + size]
+
+
 def over_replicas(dataset, strategy):
     """Batches of any kind of set, each cut into one part a replica."""
     if isinstance(dataset, tf.data.Dataset):
