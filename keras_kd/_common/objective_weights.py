@@ -9,7 +9,11 @@ class ObjectiveWeights:
 
     @property
     def student_loss_weight(self):
-        """w, or its schedule. A number acts at the next step, without a new trace."""
+        """w, or its schedule.
+
+        A number takes the place of a number at the next step, without a new trace; a
+        schedule comes or goes with the next `fit`.
+        """
         return self._held.student_loss_weight.value
 
     @student_loss_weight.setter
