@@ -1,7 +1,23 @@
 """Distillation losses: pure functions of teacher and student, and thin classes."""
 
+from keras_kd.losses.brier import BrierLoss, brier_loss
 from keras_kd.losses.distillation_loss import DistillationLoss
+from keras_kd.losses.divergences import (
+    JensenShannonDivergence,
+    ReverseKLDivergence,
+    SymmetricKLDivergence,
+    jensen_shannon_divergence,
+    reverse_kl_divergence,
+    symmetric_kl_divergence,
+)
 from keras_kd.losses.features import FeatureMatching, feature_matching
+from keras_kd.losses.hard_labels import (
+    HardLabel,
+    SampledLabel,
+    hard_label,
+    sampled_label,
+)
+from keras_kd.losses.logit_mse import LogitMSE, logit_mse
 from keras_kd.losses.logits import (
     KnowledgeDistillation,
     SoftCrossEntropy,
@@ -10,11 +26,25 @@ from keras_kd.losses.logits import (
 )
 
 __all__ = [
+    "BrierLoss",
     "DistillationLoss",
     "FeatureMatching",
+    "HardLabel",
+    "JensenShannonDivergence",
     "KnowledgeDistillation",
+    "LogitMSE",
+    "ReverseKLDivergence",
+    "SampledLabel",
     "SoftCrossEntropy",
+    "SymmetricKLDivergence",
+    "brier_loss",
     "feature_matching",
+    "hard_label",
+    "jensen_shannon_divergence",
     "knowledge_distillation",
+    "logit_mse",
+    "reverse_kl_divergence",
+    "sampled_label",
     "soft_cross_entropy",
+    "symmetric_kl_divergence",
 ]

@@ -52,7 +52,8 @@ def tempered(teacher_logits, student_logits, temperature):
     if not ops.is_tensor(temperature):
         for number in np.ravel(temperature).tolist():  # one, or one an example
             check_temperature(number)
-    temperature = ops.cast(temperature, teacher.dtype)
+    # `ops.cast` would round a Python number to float32 on its way to float64.
+    temperature = ops.convert_to_tensor(temperature, dtype=teacher.dtype)
     factor = temperature**2
     if len(temperature.shape) > 0:
         positions = len(teacher.shape) - 2

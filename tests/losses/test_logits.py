@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
+from logit_sides import DTYPES, gradient, rounded, sides_by_kind
 from numpy.testing import assert_allclose
 from oracles import logits as oracles
 from oracles import reference
@@ -21,36 +22,10 @@ FORMS = {  # class, function, oracle
     "KD": (KD, losses.knowledge_distillation, oracles.knowledge_distillation),
     "CE": (CE, losses.soft_cross_entropy, oracles.soft_cross_entropy),
 }
-DTYPES = ["float16", "bfloat16", "float32", "float64"]
 each_form = pytest.mark.parametrize(
     ("make", "function", "oracle"), FORMS.values(), ids=FORMS
 )
 each_class = pytest.mark.parametrize("make", [KD, CE], ids=["KD", "CE"])
-
-
-def sides_by_kind(shape):
-    """Teacher and student logits, by what makes them difficult."""
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, *shape))
-    sign_a, sign_b = rng.choice([-1.0, 1.0], size=(2, *shape))
-    return {
-        "unit": (a, b),
-        "sharp": (30 * a, 30 * b),
-        "one side sharp": (a, 30 * b),
-        "+-1e4": (1e4 * sign_a, 1e4 * sign_b),
-        "around 1e4": (1e4 * a, 1e4 * b),
-        "far from 0": (1e4 + a, b - 1e4),
-        "near": (a, a + 1e-3 * b),
-        "very near": (a, a + 1e-6 * b),
-        "large and near": (1e4 * a, 1e4 * a + b),
-        "equal": (a, a),
-    }
-
-
-def rounded(dtype, *sides):
-    """What the loss sees in `dtype`, and the same numbers in float64."""
-    given = [ops.cast(side, dtype) for side in sides]
-    return given, [ops.convert_to_numpy(ops.cast(side, "float64")) for side in given]
 
 
 @each_form
@@ -173,13 +148,6 @@ def test_teacher_gradient_equals_closed_form(make, function, oracle):
         temperature * p * (surprise - mean),
         atol=1e-12,
     )
-
-
-def gradient(function, teacher, student, of):
-    with tf.GradientTape() as tape:
-        tape.watch([teacher, student])
-        value = function(teacher, student)
-    return tape.gradient(value, teacher if of == "teacher" else student)
 
 
 @each_form

@@ -1,0 +1,76 @@
+"""Pairs of logits, easy and hard, and what tests of logit losses do with them."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+
+
+def sides_by_kind(shape):
+    """Teacher and student logits, by what makes them difficult."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, *shape))
+    sign_a, sign_b = rng.choice([-1.0, 1.0], size=(2, *shape))
+    return {
+        "unit": (a, b),
+        "sharp": (30 * a, 30 * b),
+        "one side sharp": (a, 30 * b),
+        "+-1e4": (1e4 * sign_a, 1e4 * sign_b),
+        "around 1e4": (1e4 * a, 1e4 * b),
+        "far from 0": (1e4 + a, b - 1e4),
+        "near": (a, a + 1e-3 * b),
+        "very near": (a, a + 1e-6 * b),
+        "large and near": (1e4 * a, 1e4 * a + b),
+        "equal": (a, a),
+    }
+
+
+def all_sides(shape):
+    """All of these as one batch: teacher and student, `(10 * batch, ...)`."""
+    return np.concatenate(list(sides_by_kind(shape).values()), axis=1).reshape(
+        2, -1, *shape[1:]
+    )
+
+
+def rounded(dtype, *sides):
+    """What the loss sees in `dtype`, and the same numbers in float64."""
+    given = [ops.cast(side, dtype) for side in sides]
+    return given, [ops.convert_to_numpy(ops.cast(side, "float64")) for side in given]
+
+
+def gradient(function, teacher, student, of):
+    with tf.GradientTape() as tape:
+        tape.watch([teacher, student])
+        value = function(teacher, student)
+    return tape.gradient(value, teacher if of == "teacher" else student)
+
+
+def differences(function, teacher, student, step=1e-5):
+    """Central differences of values (batch, ...) by the student's logits, float64."""
+    columns = []
+    for k in range(student.shape[-1]):
+        shift = step * np.eye(student.shape[-1])[k]
+        ahead, behind = (
+            ops.convert_to_numpy(function(teacher, student + sign * shift))
+            for sign in (1, -1)
+        )
+        columns.append((ahead - behind) / (2 * step))
+    return np.stack(columns, axis=-1)
+
+
+def values_of_unknown_batch(function, shape, rows):
+    """Values and gradients of so many rows, of which the graph does not know."""
+    spec = tf.TensorSpec([None, *shape], "float32")
+
+    @tf.function(input_signature=[spec, spec], reduce_retracing=True)
+    def step(teacher, student):
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            values = function(teacher, student)
+        return values, tape.gradient(values, student)
+
+    teacher, student = np.random.default_rng(0).normal(size=(2, rows, *shape))
+    found = step(teacher.astype("float32"), student.astype("float32"))
+    return keras.tree.map_structure(ops.convert_to_numpy, found)
