@@ -1,6 +1,7 @@
 """Distillation losses: pure functions of teacher and student, and thin classes."""
 
 from keras_kd.losses.brier import BrierLoss, brier_loss
+from keras_kd.losses.contrastive import CRD, crd
 from keras_kd.losses.distillation_loss import DistillationLoss
 from keras_kd.losses.divergences import (
     JensenShannonDivergence,
@@ -24,8 +25,22 @@ from keras_kd.losses.logits import (
     knowledge_distillation,
     soft_cross_entropy,
 )
+from keras_kd.losses.relational import (
+    RKDAngle,
+    RKDDistance,
+    rkd_angle,
+    rkd_distance,
+)
+from keras_kd.losses.similarity import (
+    PKT,
+    SimilarityPreserving,
+    pkt,
+    similarity_preserving,
+)
 
 __all__ = [
+    "CRD",
+    "PKT",
     "BrierLoss",
     "DistillationLoss",
     "FeatureMatching",
@@ -33,18 +48,26 @@ __all__ = [
     "JensenShannonDivergence",
     "KnowledgeDistillation",
     "LogitMSE",
+    "RKDAngle",
+    "RKDDistance",
     "ReverseKLDivergence",
     "SampledLabel",
+    "SimilarityPreserving",
     "SoftCrossEntropy",
     "SymmetricKLDivergence",
     "brier_loss",
+    "crd",
     "feature_matching",
     "hard_label",
     "jensen_shannon_divergence",
     "knowledge_distillation",
     "logit_mse",
+    "pkt",
     "reverse_kl_divergence",
+    "rkd_angle",
+    "rkd_distance",
     "sampled_label",
+    "similarity_preserving",
     "soft_cross_entropy",
     "symmetric_kl_divergence",
 ]

@@ -46,3 +46,13 @@ TEACHER_EMBEDDINGS = np.cos(_I * np.arange(6.0) + 2 * _I)
 
 BIASED_LINEAR_CKA = 0.78519015
 HSIC_1 = {"st": 0.34721055, "ss": 1.54335152, "tt": 0.12572598}
+SYMMETRIC_INFO_NCE = 7.78801186  # with three columns of e_t, temperature 0.1
+PKT = 0.01994152  # as released: see oracles/similarity.py
+RKD_DISTANCE, RKD_ANGLE = 0.02987986, 0.02471583
+
+# f_s[n, h, w, c] = sin(n + 2c + 3h + 5w), c < 3; f_t = cos(2n + c + 2h + 3w), c < 5.
+_N, _H, _W = np.ogrid[:4.0, :2.0, :2.0]
+_N, _H, _W = _N[..., None], _H[..., None], _W[..., None]
+STUDENT_MAPS = np.sin(_N + 2 * np.arange(3.0) + 3 * _H + 5 * _W)
+TEACHER_MAPS = np.cos(2 * _N + np.arange(5.0) + 2 * _H + 3 * _W)
+SIMILARITY_PRESERVING = 0.37671141
