@@ -25,6 +25,7 @@ from keras_kd.losses.logits import (
     knowledge_distillation,
     soft_cross_entropy,
 )
+from keras_kd.losses.per_teacher import PerTeacher
 from keras_kd.losses.relational import (
     RKDAngle,
     RKDDistance,
@@ -37,6 +38,7 @@ from keras_kd.losses.similarity import (
     pkt,
     similarity_preserving,
 )
+from keras_kd.losses.standardization import LogitStandardization, standardize
 
 __all__ = [
     "CRD",
@@ -48,6 +50,8 @@ __all__ = [
     "JensenShannonDivergence",
     "KnowledgeDistillation",
     "LogitMSE",
+    "LogitStandardization",
+    "PerTeacher",
     "RKDAngle",
     "RKDDistance",
     "ReverseKLDivergence",
@@ -69,5 +73,6 @@ __all__ = [
     "sampled_label",
     "similarity_preserving",
     "soft_cross_entropy",
+    "standardize",
     "symmetric_kl_divergence",
 ]
