@@ -5,8 +5,6 @@ import keras
 from keras_kd._common.numerics import cross_entropy, kl_divergence
 from keras_kd.losses.tempered import TemperedLoss, tempered
 
-_TemperedLoss, _tempered = TemperedLoss, tempered  # former names, until none uses them
-
 
 def knowledge_distillation(teacher_logits, student_logits, *, temperature=4.0):
     """T^2 KL(softmax(z_t / T) || softmax(z_s / T)) of each example.
