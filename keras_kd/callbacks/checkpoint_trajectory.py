@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_kd._common.checks import check_whole_number
+from keras_kd._common.files import replacing
 
 _NAME = re.compile(r"weights_(\d+)\.npz")
 
@@ -121,9 +122,8 @@ class CheckpointTrajectory(keras.callbacks.Callback):
         model = getattr(self.model, "student", self.model)
         weights = {f"weight_{i:05d}": w for i, w in enumerate(model.get_weights())}
         path = os.path.join(self._directory, f"weights_{self._step:010d}.npz")
-        with open(path + ".part", "wb") as file:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, step=self._step, epoch=epoch, **weights)
-        os.replace(path + ".part", path)
         self._kept = self._step
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_whole_number
+from keras_kd._common.files import replacing
 
 
 def image_grid(images, columns=8, padding=2):
@@ -122,5 +123,5 @@ class SampleGrid(keras.callbacks.Callback):
         if self._directory is not None:
             os.makedirs(self._directory, exist_ok=True)
             path = os.path.join(self._directory, f"samples_{epoch + 1:04d}.png")
-            tf.io.write_file(path + ".part", tf.io.encode_png(picture))
-            os.replace(path + ".part", path)
+            with replacing(path) as temporary:
+                tf.io.write_file(temporary, tf.io.encode_png(picture))

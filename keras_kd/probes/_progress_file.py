@@ -1,11 +1,12 @@
 """Rows of numbers that are found one by one, kept in a file so that work resumes."""
 
-import contextlib
 import os
 import time
 import zipfile
 
 import numpy as np
+
+from keras_kd._common.files import replacing
 
 _SECONDS = 1.0  # a write takes milliseconds: no more of them than one in so long
 
@@ -35,15 +36,8 @@ class ProgressFile:
     def write(self):
         if self._path is None:
             return
-        temporary = self._path + ".part"
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, identity=self._identity, rows=self.rows, done=self.done)
-            os.replace(temporary, self._path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
+        with replacing(self._path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, identity=self._identity, rows=self.rows, done=self.done)
         self._written = time.monotonic()
 
     def _read(self, shape):

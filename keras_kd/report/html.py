@@ -1,13 +1,12 @@
 """The page of a report, and its files on disk."""
 
 import csv
-import functools
 import importlib.resources
 import io
 import json
 import math
-import os
-import tempfile
+
+from keras_kd._common.files import replacing
 
 
 def render(content):
@@ -51,23 +50,11 @@ def number(value, name=""):
 
 def write(path, text):
     """Write a file under another name first, so that no half of it is ever read."""
-    path = os.fspath(path)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-@functools.cache
-def _umask():
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.write(text)
 
 
 def as_json(numbers):
