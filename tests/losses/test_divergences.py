@@ -127,7 +127,7 @@ def test_as_beta_nears_an_end_the_ratio_to_it_is_a_kl():
 any_logits = arrays("float32", (4, 3), elements=st.floats(-1e4, 1e4, width=32))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(any_logits, any_logits)
 def test_jensen_shannon_lies_between_0_and_the_entropy_of_a_coin(teacher, student):
     for beta, bound in ENTROPY_OF_COIN.items():
@@ -238,11 +238,13 @@ def test_jensen_shannon_has_second_derivatives_at_equality():
     """T = 1, b = 1/2: a quarter of the KL's, the covariance of softmax(z)."""
     (z,) = unit((1, 4))[:1]
     teacher, student = tf.constant(z), tf.constant(z)
-    with tf.GradientTape() as outer:
+    with tf.GradientTape(persistent=True) as outer:
         outer.watch(student)
         first = gradient(partial(js, temperature=1.0), teacher, student, of="student")
     (p,) = logit_oracles.softmax(z)
-    hessian = np.reshape(outer.jacobian(first, student), (4, 4))
+    hessian = np.reshape(
+        outer.jacobian(first, student, experimental_use_pfor=False), (4, 4)
+    )
     assert_allclose(hessian, (np.diag(p) - np.outer(p, p)) / 4, atol=1e-12)
 
 

@@ -130,9 +130,8 @@ def test_options_are_the_same_for_all_teachers():
     assert_allclose(found, want, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_half_precision_is_computed_in_float32_by_xla_too(dtype):
-    *teachers, student = [ops.cast(z, dtype) for z in (*TEACHERS, STUDENT)]
+def test_half_precision_is_computed_in_float32_by_xla_too():
+    *teachers, student = [ops.cast(z, "bfloat16") for z in (*TEACHERS, STUDENT)]
     wide = [ops.convert_to_numpy(ops.cast(z, "float64")) for z in (*teachers, student)]
     call = tf.function(PerTeacher(KD()).call, jit_compile=True)
     values = call(teachers, student)

@@ -79,16 +79,13 @@ def test_rows_of_equal_logits_give_zeros_and_unit_gradients(kind, dtype):
     assert_allclose(found, [np.eye(7)[0] - 1 / 7] * 2, rtol=1e-6)
 
 
-def test_a_head_that_starts_at_zero_learns():
-    x, y = toy_data(32)
-    teacher = 5.0 * np.eye(3, dtype="float32")[y]
-    head = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(3, kernel_initializer="zeros")]
-    )
-    head.compile(keras.optimizers.SGD(0.1), LogitStandardization(KD(temperature=2.0)))
-    history = head.fit(x, teacher, epochs=10, batch_size=32, verbose=0).history["loss"]
-    assert history[-1] < 0.7 * history[0]
-    assert np.isfinite(history).all()
+def test_a_student_that_starts_at_zero_learns():
+    teacher, _ = map(tf.constant, unit())
+    call, student = LogitStandardization(KD(temperature=2.0)).call, 0 * teacher
+    before = call(teacher, student)
+    for _ in range(10):
+        student = student - 0.2 * gradient(call, teacher, student, of="student")
+    assert np.max(call(teacher, student) / before) < 0.1
 
 
 def test_rows_have_mean_0_and_mean_square_1_within_the_bound():
@@ -112,7 +109,7 @@ factors = st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=6)
 shifts = st.lists(st.floats(-100, 100), min_size=6, max_size=6)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(factors, shifts, st.sampled_from(["teacher", "student"]))
 def test_positive_affine_maps_of_rows_change_nothing(factors, shifts, side):
     teacher, student = unit()
