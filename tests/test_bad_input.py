@@ -304,7 +304,12 @@ ROWS = [
         "features of unlike rank",
         lambda: FeatureMatching("a", "b").build((None, 4, 4, 8), (None, 8)),
         ValueError,
-        [r"\(None, 4, 4, 8\)", r"\(None, 8\)", "all axes but the last", "pool"],
+        [
+            r"\(None, 4, 4, 8\)",
+            r"\(None, 8\)",
+            "same number of axes",
+            "GlobalAveragePooling2D",
+        ],
     ),
     Row(
         "label outside the classes",

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.pooling import to_common_size
 from keras_kd.losses.distillation_loss import DistillationLoss
 
 
@@ -19,9 +21,26 @@ class FeatureLoss(DistillationLoss):
         name: Name in the logs.
         reduction: See `DistillationLoss`.
         dtype: See `DistillationLoss`.
+
+    Example:
+
+    >>> class NormGap(keras_kd.losses.FeatureLoss):
+    ...     def call(self, teacher_features, student_features):
+    ...         teacher = keras.ops.norm(teacher_features, axis=-1)
+    ...         return keras.ops.abs(teacher - keras.ops.norm(student_features, axis=-1))
+    >>> loss = NormGap("features", "features", name="norm_gap")
+    >>> float(loss(np.array([[3.0, 4.0]]), np.array([[0.0, 2.0, 0.0]])))
+    3.0
     """
 
-    def __init__(self, teacher_layer_name, student_layer_name, name, reduction, dtype):
+    def __init__(
+        self,
+        teacher_layer_name,
+        student_layer_name,
+        name=None,
+        reduction="sum_over_batch_size",
+        dtype=None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.teacher_layer_name = _check_layer_name("teacher", teacher_layer_name)
         self.student_layer_name = _check_layer_name("student", student_layer_name)
@@ -41,6 +60,113 @@ class FeatureLoss(DistillationLoss):
             "teacher_layer_name": self.teacher_layer_name,
             "student_layer_name": self.student_layer_name,
         }
+
+    def _check_axes(self, teacher_shape, student_shape):
+        """Raise unless the two layers have the same kind of axes."""
+        layers = self.teacher_layer_name, self.student_layer_name
+        teacher, student = ("output" if n is None else f"layer {n!r}" for n in layers)
+        what = f"the teacher's {teacher} and the student's {student} ({self.name})"
+        check_axes(teacher_shape, student_shape, what)
+
+
+class TrainedFeatureLoss(FeatureLoss):
+    """Base class: a feature loss with a layer of its own, trained with the student.
+
+    A subclass implements `_make_layer(teacher_shape, student_shape)`, which gives that
+    layer built, in float32 whatever the models' policies, or None where there is
+    nothing to train.
+    """
+
+    def __init__(self, teacher_layer_name, student_layer_name, name, reduction, dtype):
+        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
+        self._layer = None
+
+    @property
+    def trainable_layers(self):
+        return [] if self._layer is None else [self._layer]
+
+    def build(self, teacher_shape, student_shape):
+        """Make the layer; once there is one, a further call changes nothing."""
+        self._check_axes(teacher_shape, student_shape)
+        if self._layer is None:
+            self._layer = self._make_layer(teacher_shape, student_shape)
+
+    def _make_layer(self, teacher_shape, student_shape):
+        raise NotImplementedError
+
+    def _refuse_untrained(self, kind):
+        raise ValueError(
+            f"{type(self).__name__} trains a {kind} with the student, which "
+            "keras.distillation.Distiller does not. Use keras_kd.Distiller."
+        )
+
+    def _layer_name(self, kind):
+        """A name of its own for each pair of layers, the same in each process."""
+        teacher = self.teacher_layer_name or "output"
+        student = self.student_layer_name or "output"
+        return f"{self.name}_{student}_to_{teacher}_{kind}"
+
+    def _check_widths(self, teacher, student, kind):
+        """Raise where only a layer that is not there yet could make the widths meet."""
+        if self._layer is None and teacher.shape[-1] != student.shape[-1]:
+            raise ValueError(
+                f"Teacher features are {teacher.shape[-1]} wide, student features "
+                f"{student.shape[-1]}, and {self.name!r} has no {kind} yet. "
+                "`keras_kd.Distiller` makes one; elsewhere call "
+                f"`build(teacher_shape, student_shape)` and train its `{kind}`."
+            )
+
+
+def pointwise(width, **options):
+    """A layer that maps the channels of every position alike, computing in float32.
+
+    A 1x1 convolution as a dense layer: on a CPU, TensorFlow's convolution of an empty
+    batch, which a replica may get, has the channels of its input.
+    """
+    return keras.layers.Dense(width, dtype="float32", **options)
+
+
+def at_one_size(teacher, student):
+    """Both in float32 at least, the larger map pooled to the smaller; not sequences."""
+    check_axes(teacher.shape, student.shape)
+    if len(student.shape) <= 3:
+        return at_least_float32(teacher, student)
+    return to_common_size(teacher, student)
+
+
+def axes_of_an_example(features):
+    """What a value averages over: all of a map, the features of a vector or token."""
+    rank = len(features.shape)
+    return (-1,) if rank <= 3 else tuple(range(1, rank))
+
+
+def check_axes(teacher_shape, student_shape, what="the features to compare"):
+    """Raise unless both are vectors, sequences of one length, or maps of any size."""
+    teacher, student = tuple(teacher_shape), tuple(student_shape)
+    received = f"Received: teacher {teacher}, student {student}."
+    if len(teacher) != len(student):
+        raise ValueError(
+            f"The shapes of {what} must have the same number of axes. {received} "
+            "Choose two maps or two vectors: a layer behind the global pooling "
+            "(keras.layers.GlobalAveragePooling2D) gives a vector."
+        )
+    lengths = {teacher[1], student[1]} - {None} if len(teacher) == 3 else ()
+    if len(lengths) > 1:
+        raise ValueError(
+            f"The token axes of {what} must agree: sequences (batch, length, features) "
+            f"are compared token by token. {received} Give both models the same "
+            "tokens, or choose layers behind a pooling over them."
+        )
+
+
+def check_same_width(teacher, student, mend):
+    """Raise unless both have as many channels."""
+    if teacher.shape[-1] != student.shape[-1]:
+        raise ValueError(
+            "Features to compare must have as many channels (last axis) on both sides. "
+            f"Received: teacher {tuple(teacher.shape)}, student "
+            f"{tuple(student.shape)}. {mend}"
+        )
 
 
 def static_widths(model, layer_name):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from numpy.testing import assert_allclose
+from oracles import features as oracle
 
 from keras_kd import losses
 
@@ -109,28 +110,78 @@ def test_lengths_may_be_unknown_until_the_graph_runs():
 @pytest.mark.parametrize(
     ("teacher", "student"),
     [
-        ((6, 5), (6, 4, 5)),
-        ((6, 4, 5), (6, 3, 5)),
-        ((6, 4, 4, 5), (6, 4, 2, 5)),
-        ((6, 4, 4, 5), (6, 1, 1, 5)),
+        ((6, 8, 8, 5), (6, 4, 4, 5)),
+        ((6, 4, 4, 5), (6, 7, 5, 5)),
+        ((6, 8, 3, 5), (6, 3, 8, 2)),
+        ((6, 4, 4, 5), (6, 1, 1, 2)),
+        ((6, 2, 4, 3, 5), (6, 2, 2, 4, 2)),
     ],
     ids=str,
 )
-def test_unequal_axes_are_refused(teacher, student):
+def test_maps_of_unlike_size_are_pooled(teacher, student):
+    given = features(teacher), features(student, seed=1)
+    loss = losses.FeatureMatching("t", "s")
+    loss.build(teacher, student)
+    t, s = oracle.to_common_size(*given)
+    if loss.projector is not None:
+        s = s @ np.asarray(loss.projector.kernel, "float64")
+    want = np.mean((t - s) ** 2, axis=tuple(range(1, len(teacher))))
+    assert_allclose(loss.call(*given), want, rtol=1e-5)
+    if loss.projector is None:
+        assert_allclose(losses.feature_matching(*given), want, rtol=1e-12)
+
+
+def test_the_size_of_a_map_may_be_unknown_until_the_graph_runs():
+    loss = losses.FeatureMatching("t", "s")
+    loss.build((None, None, None, 5), (None, 4, None, 5))
+    signature = [
+        tf.TensorSpec((None, None, None, 5)),
+        tf.TensorSpec((None, 4, None, 5)),
+    ]
+    compiled = tf.function(loss.call, input_signature=signature)
+    for size in [(4, 4), (8, 6), (3, 2)]:
+        given = features((6, *size, 5), "float32"), features((6, 4, 4, 5), "float32", 1)
+        t, s = oracle.to_common_size(*given)
+        assert_allclose(compiled(*given), np.mean((t - s) ** 2, (1, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_batch_may_have_one_example_or_none(rows):
+    loss = losses.FeatureMatching("t", "s")
+    loss.build((None, 4, 4, 5), (None, 8, 6, 2))
+    signature = [tf.TensorSpec((None, 4, 4, 5)), tf.TensorSpec((None, 8, 6, 2))]
+    compiled = tf.function(loss.call, input_signature=signature)
+    values = compiled(tf.ones((rows, 4, 4, 5)), tf.ones((rows, 8, 6, 2)))
+    assert values.shape == (rows,)
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "rule"),
+    [
+        ((6, 5), (6, 4, 5), "same number of axes"),
+        ((6, 4, 4, 5), (6, 5), "same number of axes"),
+        ((6, 4, 5), (6, 3, 5), "token axes .* must agree"),
+        ((6, 4, 5), (6, 1, 5), "token axes .* must agree"),
+    ],
+    ids=str,
+)
+def test_unlike_axes_are_refused(teacher, student, rule):
     loss = losses.FeatureMatching("conv4", "conv2")
-    rule = "'conv4' .* 'conv2' .* all axes but the last must agree"
-    with pytest.raises(ValueError, match=rule):
+    with pytest.raises(ValueError, match=rule) as refused:
         loss.build(teacher, student)
+    assert "layer 'conv4'" in str(refused.value)
+    assert "layer 'conv2'" in str(refused.value)
     with pytest.raises(ValueError, match=rule):
         loss(np.zeros(teacher), np.zeros(student))
-    with pytest.raises(ValueError, match="must have the same shape"):
+    with pytest.raises(ValueError, match=rule):
         losses.feature_matching(np.zeros(teacher), np.zeros(student))
 
 
 def test_unequal_widths_without_a_projector_are_refused():
     with pytest.raises(ValueError, match="has no projector yet"):
         losses.FeatureMatching("t", "s")(np.zeros((6, 5)), np.zeros((6, 2)))
-    with pytest.raises(ValueError, match="must have the same shape"):
+    with pytest.raises(ValueError, match="must have as many channels"):
         losses.feature_matching(np.zeros((6, 5)), np.zeros((6, 2)))
 
 

@@ -56,3 +56,11 @@ _N, _H, _W = _N[..., None], _H[..., None], _W[..., None]
 STUDENT_MAPS = np.sin(_N + 2 * np.arange(3.0) + 3 * _H + 5 * _W)
 TEACHER_MAPS = np.cos(2 * _N + np.arange(5.0) + 2 * _H + 3 * _W)
 SIMILARITY_PRESERVING = 0.37671141
+ATTENTION_TRANSFER = 0.15283425  # mean over the batch; as in the paper
+SQUARED_ATTENTION_TRANSFER = 0.00616623  # as released
+
+# The same functions on 4x4 maps of 5 channels.
+_H, _W = np.arange(4.0)[:, None, None], np.arange(4.0)[:, None]
+PREDICTED_MEAN = np.sin(_N + 2 * np.arange(5.0) + 3 * _H + 5 * _W)
+PREDICTED_MAPS = np.cos(2 * _N + np.arange(5.0) + 2 * _H + 3 * _W)
+VID_AT_VARIANCE_5 = 0.90460633
