@@ -1,5 +1,12 @@
 """Distillation losses: pure functions of teacher and student, and thin classes."""
 
+from keras_kd.losses.attention_transfer import (
+    AttentionTransfer,
+    SquaredAttentionTransfer,
+    attention_map,
+    attention_transfer,
+    squared_attention_transfer,
+)
 from keras_kd.losses.brier import BrierLoss, brier_loss
 from keras_kd.losses.contrastive import CRD, crd
 from keras_kd.losses.distillation_loss import DistillationLoss
@@ -11,6 +18,7 @@ from keras_kd.losses.divergences import (
     reverse_kl_divergence,
     symmetric_kl_divergence,
 )
+from keras_kd.losses.feature_loss import FeatureLoss
 from keras_kd.losses.features import FeatureMatching, feature_matching
 from keras_kd.losses.hard_labels import (
     HardLabel,
@@ -18,6 +26,7 @@ from keras_kd.losses.hard_labels import (
     hard_label,
     sampled_label,
 )
+from keras_kd.losses.hint import HintLoss, hint_loss
 from keras_kd.losses.logit_mse import LogitMSE, logit_mse
 from keras_kd.losses.logits import (
     KnowledgeDistillation,
@@ -39,14 +48,19 @@ from keras_kd.losses.similarity import (
     similarity_preserving,
 )
 from keras_kd.losses.standardization import LogitStandardization, standardize
+from keras_kd.losses.variational import VID, vid
 
 __all__ = [
     "CRD",
     "PKT",
+    "VID",
+    "AttentionTransfer",
     "BrierLoss",
     "DistillationLoss",
+    "FeatureLoss",
     "FeatureMatching",
     "HardLabel",
+    "HintLoss",
     "JensenShannonDivergence",
     "KnowledgeDistillation",
     "LogitMSE",
@@ -58,11 +72,15 @@ __all__ = [
     "SampledLabel",
     "SimilarityPreserving",
     "SoftCrossEntropy",
+    "SquaredAttentionTransfer",
     "SymmetricKLDivergence",
+    "attention_map",
+    "attention_transfer",
     "brier_loss",
     "crd",
     "feature_matching",
     "hard_label",
+    "hint_loss",
     "jensen_shannon_divergence",
     "knowledge_distillation",
     "logit_mse",
@@ -73,6 +91,8 @@ __all__ = [
     "sampled_label",
     "similarity_preserving",
     "soft_cross_entropy",
+    "squared_attention_transfer",
     "standardize",
     "symmetric_kl_divergence",
+    "vid",
 ]

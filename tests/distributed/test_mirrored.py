@@ -14,7 +14,7 @@ from small_models import mlp, scattered, sparse_cross_entropy, toy_data
 
 import keras_kd
 from keras_kd.callbacks import FidelityMonitor
-from keras_kd.losses import FeatureMatching, KnowledgeDistillation
+from keras_kd.losses import VID, FeatureMatching, HintLoss, KnowledgeDistillation
 
 pytestmark = pytest.mark.distributed
 
@@ -284,6 +284,17 @@ def test_fidelity_monitor_equals_one_device():
     assert seen[0].keys() == seen[1].keys()
     for name, values in seen[0].items():
         assert_allclose(seen[1][name], values, err_msg=name, **TOLERANCE)
+
+
+def test_regressors_of_feature_losses_equal_one_device():
+    """Two layers of the same pair, of several weights each."""
+
+    def make():
+        pair = "features", "features"
+        return build([HintLoss(*pair, name="hint"), VID(*pair, name="variational")])
+
+    history = assert_same_training(make, batches(BATCH + 1))
+    assert {"hint", "variational"} < history.keys()
 
 
 class Rows(keras.utils.PyDataset):
