@@ -1,0 +1,47 @@
+"""The factor of one of several terms of a loss."""
+
+import numpy as np
+from keras import ops
+
+from keras_kd._common.checks import check_number
+from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
+
+
+class TermWeight:
+    """An attribute of a loss: a factor >= 0 of one of its terms, or its schedule.
+
+    Setting a number takes effect at the next step, without a new trace. `_<name>` is
+    the `Hyperparameter` that `call` and `get_config` read.
+    """
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, loss, owner=None):
+        return self if loss is None else vars(loss)[f"_{self._name}"].value
+
+    def __set__(self, loss, value):
+        value = check_hyperparameter(self._name, value, at_least=0)
+        if f"_{self._name}" in vars(loss):
+            vars(loss)[f"_{self._name}"].assign(value)
+        else:
+            vars(loss)[f"_{self._name}"] = Hyperparameter(value, self._name)
+
+
+def as_factor(name, weight, values):
+    """A weight for each of the values `(batch, ...)`: one in all, or one an example."""
+    if not ops.is_tensor(weight):
+        for number in np.ravel(weight).tolist():
+            check_number(name, number, at_least=0)
+        weight = np.asarray(weight, "float64")  # a cast of 0.1 would make it float32
+    weight = ops.cast(weight, values.dtype)
+    if len(weight.shape) > len(values.shape):
+        raise ValueError(
+            f"`{name}` must be one number, or one an example, shape (batch,). "
+            f"Received: {name} of shape {tuple(weight.shape)} for values of shape "
+            f"{tuple(values.shape)}."
+        )
+    missing = len(values.shape) - len(weight.shape)
+    if len(weight.shape) > 0 and missing:
+        return ops.reshape(weight, (*ops.shape(weight), *[1] * missing))
+    return weight
