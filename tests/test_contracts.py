@@ -29,6 +29,8 @@ ARGUMENTS = {  # other than the defaults, which would not show what a config for
         "temperature": 0.2,
         "batch": "replica",
     },
+    "DIST": {"beta": 0.3, "gamma": 0.7, "temperature": 2.7, "batch": "replica"},
+    "DecoupledKD": {"alpha": 0.3, "beta": 0.7, "temperature": 2.7, "name": "own"},
     "ExpectedCalibrationError": {"num_bins": 7, "name": "own"},
     "FeatureMatching": {"name": "own", "reduction": "sum"},
     "HintLoss": {"name": "own", "reduction": "sum"},
@@ -40,6 +42,13 @@ ARGUMENTS = {  # other than the defaults, which would not show what a config for
     "LogitMSE": {"center": True, "name": "own", "dtype": "float64"},
     "LogitStandardization": {"loss": losses.KnowledgeDistillation(2.7), "name": "own"},
     "MaximumCalibrationError": {"num_bins": 7, "name": "own"},
+    "MultiLevelLogit": {
+        "temperatures": [1.0, 2.7],
+        "instance_weight": 0.3,
+        "batch_weight": 0.7,
+        "class_weight": 0.2,
+        "batch": "replica",
+    },
     "MutualInformation": {
         "num_classes": 7,
         "estimator": "miller_madow",

@@ -9,6 +9,13 @@ from keras_kd.losses.attention_transfer import (
 )
 from keras_kd.losses.brier import BrierLoss, brier_loss
 from keras_kd.losses.contrastive import CRD, crd
+from keras_kd.losses.decoupled import (
+    DecoupledKD,
+    decoupled_kd,
+    nontarget_class_kd,
+    target_class_kd,
+)
+from keras_kd.losses.dist import DIST, dist
 from keras_kd.losses.distillation_loss import DistillationLoss
 from keras_kd.losses.divergences import (
     JensenShannonDivergence,
@@ -34,6 +41,7 @@ from keras_kd.losses.logits import (
     knowledge_distillation,
     soft_cross_entropy,
 )
+from keras_kd.losses.multi_level import MultiLevelLogit, multi_level_logit
 from keras_kd.losses.per_teacher import PerTeacher
 from keras_kd.losses.relational import (
     RKDAngle,
@@ -52,10 +60,12 @@ from keras_kd.losses.variational import VID, vid
 
 __all__ = [
     "CRD",
+    "DIST",
     "PKT",
     "VID",
     "AttentionTransfer",
     "BrierLoss",
+    "DecoupledKD",
     "DistillationLoss",
     "FeatureLoss",
     "FeatureMatching",
@@ -65,6 +75,7 @@ __all__ = [
     "KnowledgeDistillation",
     "LogitMSE",
     "LogitStandardization",
+    "MultiLevelLogit",
     "PerTeacher",
     "RKDAngle",
     "RKDDistance",
@@ -78,12 +89,16 @@ __all__ = [
     "attention_transfer",
     "brier_loss",
     "crd",
+    "decoupled_kd",
+    "dist",
     "feature_matching",
     "hard_label",
     "hint_loss",
     "jensen_shannon_divergence",
     "knowledge_distillation",
     "logit_mse",
+    "multi_level_logit",
+    "nontarget_class_kd",
     "pkt",
     "reverse_kl_divergence",
     "rkd_angle",
@@ -94,5 +109,6 @@ __all__ = [
     "squared_attention_transfer",
     "standardize",
     "symmetric_kl_divergence",
+    "target_class_kd",
     "vid",
 ]
