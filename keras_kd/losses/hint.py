@@ -171,7 +171,7 @@ class HintLoss(TrainedFeatureLoss):
         return cls(**{**config, "regressor": regressor})
 
     def get_config(self):
-        regressor = self._given and keras.saving.serialize_keras_object(self._given)
+        regressor = keras.saving.serialize_keras_object(self._given)
         return {**super().get_config(), "regressor": regressor}
 
     def _make_layer(self, teacher_shape, student_shape):
