@@ -7,6 +7,7 @@ from keras_kd import (
     metrics,
     models,
     probes,
+    procedures,
     report,
     schedules,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "metrics",
     "models",
     "probes",
+    "procedures",
     "report",
     "schedules",
 ]
