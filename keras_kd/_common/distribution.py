@@ -22,9 +22,12 @@ def gather_rows(structure):
     if num_replicas() == 1:
         return structure
     context = tf.distribute.get_replica_context()
-    return keras.tree.map_structure(
-        lambda t: t if t is None else context.all_gather(t, axis=0), structure
-    )
+
+    def gather(tensor):  # which forgets the shape
+        rows = context.all_gather(tensor, axis=0)
+        return tf.ensure_shape(rows, [None, *tensor.shape[1:]])
+
+    return keras.tree.map_structure(gather, structure)
 
 
 def own_rows(gathered, size):
