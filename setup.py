@@ -36,7 +36,17 @@ REPORT = ["jinja2", "matplotlib"]
 DEMO = [*DATASETS, "matplotlib", "scikit-learn"]
 TEXT = ["keras-hub"]
 CV = ["keras-cv"]
-TEST = [*CV, *DEMO, *REPORT, *TEXT, "hypothesis", "pytest>=8", "pytest-xdist", "scipy"]
+TEST = [
+    *CV,
+    *DEMO,
+    *REPORT,
+    *TEXT,
+    "hypothesis",
+    "jax",
+    "pytest>=8",
+    "pytest-xdist",
+    "scipy",
+]
 # ruff is held to one minor version, because the next one may format differently.
 DEV = [*TEST, "build", "pre-commit", "ruff>=0.17,<0.18"]
 

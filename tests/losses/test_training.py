@@ -81,15 +81,16 @@ def test_a_student_of_the_digits_learns(cls, teacher, digits):
     assert end["accuracy"] > 0.3  # chance is 0.1
 
 
-def two_steps(cls, distiller=keras_kd.Distiller, dtype=None, **compile_arguments):
-    """Losses of the student alone before and after a small step; its distiller."""
+def losses_of_steps(
+    cls, distiller=keras_kd.Distiller, dtype=None, epochs=2, optimizer=None, **options
+):
+    """The distillation loss before each of so many small steps on one batch."""
     model = distiller(*networks(dtype=dtype), make(cls), student_loss_weight=0.0)
-    model.compile(
-        keras.optimizers.SGD(1e-3), loss=sparse_cross_entropy(), **compile_arguments
-    )
+    optimizer = optimizer or keras.optimizers.SGD(1e-3)
+    model.compile(optimizer, loss=sparse_cross_entropy(), **options)
     x = np.random.default_rng(0).normal(size=(24, 8, 8, 1)).astype("float32")
     y = np.arange(24) % 10
-    history = model.fit(x, y, batch_size=24, epochs=2, verbose=0).history
+    history = model.fit(x, y, batch_size=24, epochs=epochs, verbose=0).history
     return history["distillation_loss"]
 
 
@@ -103,9 +104,9 @@ def two_steps(cls, distiller=keras_kd.Distiller, dtype=None, **compile_arguments
 def test_a_small_step_lowers_the_loss(cls, distiller):
     if distiller is not keras_kd.Distiller and cls.__name__ in NEEDS_OURS:
         with pytest.raises(ValueError, match=r"keras_kd\.Distiller"):
-            two_steps(cls, distiller)
+            losses_of_steps(cls, distiller)
         return
-    first, second = two_steps(cls, distiller)
+    first, second = losses_of_steps(cls, distiller)
     assert np.isfinite([first, second]).all()
     assert second < first or cls.__name__ in DRAWS
 
@@ -119,10 +120,12 @@ def test_a_small_step_lowers_the_loss(cls, distiller):
 )
 @each_loss
 def test_half_precision_and_xla_train_as_well(cls, options):
-    first, second = two_steps(cls, **options)
-    wanted, _ = two_steps(cls)
-    assert np.isfinite([first, second]).all()
+    # float16 may skip its first step, to find a scale of the loss.
+    adam = keras.optimizers.Adam(1e-3)
+    first, *_, last = losses_of_steps(cls, epochs=4, optimizer=adam, **options)
+    wanted, _ = losses_of_steps(cls)
+    assert np.isfinite([first, last]).all()
     if cls.__name__ not in DRAWS:
-        assert second < first
+        assert last < first
         tolerance = 1e-4 if "jit_compile" in options else 0.1
         np.testing.assert_allclose(first, wanted, rtol=tolerance)

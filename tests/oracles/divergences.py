@@ -1,6 +1,7 @@
 """Divergences in both directions, and mixtures: Agarwal et al. 2024, equation 1."""
 
 import numpy as np
+
 from oracles.logits import kl_divergence, log_softmax, tempered
 
 

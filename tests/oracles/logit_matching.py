@@ -5,6 +5,7 @@ classes here); Kim et al. 2021; Sun et al. 2024, algorithm 1.
 """
 
 import numpy as np
+
 from oracles.logits import log_softmax, softmax, tempered
 
 
