@@ -6,6 +6,7 @@
 examples/quickstart.py; `benchmarks/speed/results.jsonl` holds what `make bench` prints.
 """
 
+import inspect
 import json
 import math
 import pathlib
@@ -15,8 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 
 
-def markdown(header, rows):
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def markdown(header, rows, align="---:"):
+    rule = ["---", *[align] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
 
 
@@ -100,12 +101,77 @@ def models_table():
     )
 
 
+def losses_table():
+    """The classes of keras_kd.losses, from their docstrings and signatures."""
+    from keras_kd import losses
+
+    rows = []
+    for name in sorted(losses.__all__, key=lambda n: _place(getattr(losses, n))):
+        loss = getattr(losses, name)
+        if not inspect.isclass(loss) or name in ("DistillationLoss", "FeatureLoss"):
+            continue
+        paragraphs = [
+            " ".join(text.split()) for text in inspect.getdoc(loss).split("\n\n")
+        ]
+        when, reference, *weight = (
+            next(p for p in paragraphs if p.startswith(start)).removeprefix(start)
+            for start in ("When to use: ", "Reference: ", "Usual weight: ")
+            if start != "Usual weight: " or any(p.startswith(start) for p in paragraphs)
+        )
+        paper = re.match(r"[^;,]*?\d{4}", reference)[0]
+        usual = re.split(r"[,;:] | \((?!height)|\.$", weight[0])[0] if weight else ""
+        when = when[0].upper() + when[1:]
+        rows.append([f"`{name}({_defaults(loss)})`", paper, usual, when])
+    header = ["loss", "paper", "usual weight", "when to use"]
+    return markdown(header, rows, align="---")
+
+
+# The families in the order in which one would look for them; others follow.
+FAMILIES = (
+    "logits",
+    "divergences",
+    "hard_labels",
+    "brier",
+    "logit_mse",
+    "chunked",
+    "decoupled",
+    "dist",
+    "multi_level",
+    "standardization",
+    "per_teacher",
+    "features",
+    "hint",
+    "attention_transfer",
+    "variational",
+    "similarity",
+    "relational",
+    "contrastive",
+)
+
+
+def _place(thing):
+    family = thing.__module__.rpartition(".")[2]
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+
+def _defaults(loss):
+    """Arguments of a loss as one would write them, but for those that all have."""
+    shared = ("name", "reduction", "dtype", "batch")
+    parameters = inspect.signature(loss).parameters.values()
+    return ", ".join(
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}"
+        for p in parameters
+        if p.name not in shared
+    )
+
+
 def with_tables(text):
     """README's text with its tables as the records and the package have them."""
     tables = {
         "results": results_table,
         "speed": speed_table,
         "models": models_table,
+        "losses": losses_table,
     }
     for name, table in tables.items():
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"

@@ -90,7 +90,7 @@ class CRD(BatchCoupled, FeatureLoss):
     mutual information of the two embeddings, in nats, where no labels leave out any
     negatives; it can report no more than log(B).
 
-    When to use: The student's representation matters (transfer, retrieval, unlike
+    When to use: where the student's representation matters (transfer, retrieval, unlike
     families of networks), in batches of at least 64. Compare pooled features, the last
     layers before the classifier.
 

@@ -96,7 +96,7 @@ class RKDDistance(BatchCoupled, FeatureLoss):
     matter. Gradients also flow through the mean that the distances are divided by.
     Examples that coincide get no gradient from their distance.
 
-    When to use: Metric learning, where distances are the result, or layers of unlike
+    When to use: for metric learning, where distances are the result, or layers of unlike
     widths; usually with `RKDAngle`. Compare embeddings that are not L2-normalised.
 
     Usual weight: 25, with 50 for `RKDAngle`, in classification (released benchmark

@@ -91,7 +91,7 @@ class SimilarityPreserving(BatchCoupled, FeatureLoss):
     batch x batch similarities are compared, never features with features, so layers of
     any two shapes go together without a projector.
 
-    When to use: The layers to compare differ in shape or resolution (two families of
+    When to use: where the layers to compare differ in shape or resolution (two families of
     networks, a CNN and a transformer), and the classes of a batch have some structure.
     Compare the last layers before the classifier.
 
@@ -150,7 +150,7 @@ class PKT(BatchCoupled, FeatureLoss):
     shall be the teacher's. Layers of any two shapes go together without a projector;
     rotations of the features, and the length of each example's, do not matter.
 
-    When to use: Embeddings for retrieval or clustering, where only the neighbourhoods
+    When to use: for embeddings in retrieval or clustering, where only the neighbourhoods
     count, or layers whose widths differ. Compare the last layers before the classifier.
 
     Usual weight: 30000 / batch size, about 470 for batches of 64: what the 30000 of the
