@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
 from keras_kd._common.distribution import over_replicas
+from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.metric_update import update_of
 from keras_kd._common.output_kind import output_kind
@@ -92,7 +93,10 @@ class FidelityResult:
             [label, *(_shown(scores, key) for scores in sides.values())]
             for key, label in _ROWS.items()
         ]
-        return format_table([f"{self.num_examples} examples", *sides], rows)
+        table = format_table([f"{self.num_examples} examples", *sides], rows)
+        if self.teacher.accuracy is not None:
+            return table
+        return f"{table}\nThe set has no labels, so what needs them is left out."
 
 
 _ROWS = {
@@ -235,6 +239,8 @@ class FidelityPass:
 
     def _compare(self, data):
         batch = unpack_batch(data)
+        models = {"teacher": self._teacher, **self._students}
+        check_same_inputs(batch.x, {side: m.members for side, m in models.items()})
         teacher = _single_output(self._teacher(batch.x))
         self._num_classes = teacher.shape[-1]
         self._has_labels = batch.labels is not None

@@ -92,6 +92,41 @@ def input_spec(model):
     )
 
 
+def check_same_inputs(x, networks):
+    """Raise where networks that read the same tensor take unlike shapes of it.
+
+    Args:
+        x: The input. Of a dict each network reads its own entries.
+        networks: `{side: list of models}`.
+    """
+    if isinstance(x, dict):
+        return
+    taken = [
+        (s, m, _single_shape(m)) for s, members in networks.items() for m in members
+    ]
+    taken = [known for known in taken if known[2] is not None]
+    for side, model, shape in taken[1:]:
+        first_side, first, one = taken[0]
+        fits = len(one) == len(shape) and all(
+            a is None or b is None or a == b for a, b in zip(one, shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                "Models to compare must take the same inputs. Received: "
+                f"{first_side} {first.name!r} takes {one}, {side} {model.name!r} takes "
+                f"{shape}. Put what adapts the input, such as keras.layers.Resizing, "
+                "into one of the models."
+            )
+
+
+def _single_shape(model):
+    """Of a single input, None where it is not known or there are several."""
+    spec = keras.tree.flatten(input_spec(model) or [])
+    if len(spec) != 1 or spec[0].shape.rank is None:
+        return None
+    return tuple(spec[0].shape)
+
+
 def trace(model, function, spec):
     """Static outputs of a function that calls `model`, on a specification."""
     with unchanged(model):

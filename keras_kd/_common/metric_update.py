@@ -43,7 +43,8 @@ def update_of(metric):
     raise TypeError(
         f"Metric {metric.name!r} takes {names}. What can be shown is a metric of "
         "`update_state(teacher, student)`, of `(labels, logits)`, or of `(labels, "
-        "teacher, student)`, each with `sample_weight`."
+        "teacher, student)`, each with `sample_weight`. For all else give "
+        "FidelityMonitor a function of both models by `probes={name: function}`."
     )
 
 

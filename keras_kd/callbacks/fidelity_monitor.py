@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -46,8 +47,9 @@ class FidelityMonitor(keras.callbacks.Callback):
             `(object, every)` with epochs between two values: `[TotalVariation(),
             (MutualInformation(100), 5)]`. They are logged by their names; of a result
             with several fields each is, `test/disagreement_kinds/both_right`, and
-            arrays are histograms in TensorBoard. Metrics of labels are the student's.
-
+            arrays are histograms of their finite numbers in TensorBoard. Metrics of
+            labels are the student's; of sets without labels they are left out, which a
+            warning says.
         probes: `{name: function}` or `{name: (function, every)}` for all else: a
             function of (teacher, student) that returns a number, a dict of them, or a
             result of `keras_kd.probes`, whose `.plot` becomes a picture in
@@ -106,6 +108,7 @@ class FidelityMonitor(keras.callbacks.Callback):
                     f"Received: {probe!r} of type {type(probe).__name__}."
                 )
         self._passes = {}
+        self._unlabelled = set()
         self._writers = {}
 
     def on_train_begin(self, logs=None):
@@ -159,7 +162,7 @@ class FidelityMonitor(keras.callbacks.Callback):
             if is_due(self._every):
                 self._log(name, tag, result, epoch, logs)
             labelled = result.student.accuracy is not None
-            for metric in metrics if labelled else _without_labels(metrics):
+            for metric in metrics if labelled else self._without_labels(name, metrics):
                 self._log_metric(name, tag, metric, epoch, logs)
         for name in probes:
             self._log_probe(name, self._probes[name][0], epoch, logs)
@@ -172,6 +175,18 @@ class FidelityMonitor(keras.callbacks.Callback):
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
+
+    def _without_labels(self, name, metrics):
+        """Those that need none; the first time a warning says which others."""
+        left_out = [metric.name for metric in metrics if needs_labels(metric)]
+        if left_out and name not in self._unlabelled:
+            self._unlabelled.add(name)
+            warnings.warn(
+                f"The set {name!r} has no labels, so FidelityMonitor leaves out "
+                f"{', '.join(left_out)} there.",
+                stacklevel=3,
+            )
+        return [metric for metric in metrics if not needs_labels(metric)]
 
     def _log(self, name, tag, result, epoch, logs):
         for key in _GENERALIZATION + _FIDELITY:
@@ -211,15 +226,11 @@ class FidelityMonitor(keras.callbacks.Callback):
             path = os.path.join(self._log_dir, run)
             self._writers[run] = tf.summary.create_file_writer(path)
         with self._writers[run].as_default():
-            if write is None:
-                write = tf.summary.histogram if np.ndim(value) else tf.summary.scalar
-            write(tag, value, step=epoch)
+            if write is None and np.ndim(value):
+                write, value = tf.summary.histogram, value[np.isfinite(value)]
+            (write or tf.summary.scalar)(tag, value, step=epoch)
 
 
 def _with_interval(entry):
     given, every = entry if isinstance(entry, (tuple, list)) else (entry, 1)
     return given, check_whole_number("every", every, at_least=1)
-
-
-def _without_labels(metrics):
-    return [metric for metric in metrics if not needs_labels(metric)]

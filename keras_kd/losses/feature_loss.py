@@ -26,8 +26,8 @@ class FeatureLoss(DistillationLoss):
 
     >>> class NormGap(keras_kd.losses.FeatureLoss):
     ...     def call(self, teacher_features, student_features):
-    ...         teacher = keras.ops.norm(teacher_features, axis=-1)
-    ...         return keras.ops.abs(teacher - keras.ops.norm(student_features, axis=-1))
+    ...         ours = keras.ops.norm(student_features, axis=-1)
+    ...         return keras.ops.abs(ours - keras.ops.norm(teacher_features, axis=-1))
     >>> loss = NormGap("features", "features", name="norm_gap")
     >>> float(loss(np.array([[3.0, 4.0]]), np.array([[0.0, 2.0, 0.0]])))
     3.0

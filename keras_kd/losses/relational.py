@@ -96,8 +96,9 @@ class RKDDistance(BatchCoupled, FeatureLoss):
     matter. Gradients also flow through the mean that the distances are divided by.
     Examples that coincide get no gradient from their distance.
 
-    When to use: for metric learning, where distances are the result, or layers of unlike
-    widths; usually with `RKDAngle`. Compare embeddings that are not L2-normalised.
+    When to use: for metric learning, where distances are the result, or for layers of
+    unlike widths; usually with `RKDAngle`. Compare embeddings that are not
+    L2-normalised.
 
     Usual weight: 25, with 50 for `RKDAngle`, in classification (released benchmark
     code, besides cross-entropy with weight 1); 1 and 2 in metric learning without

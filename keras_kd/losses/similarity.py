@@ -91,9 +91,9 @@ class SimilarityPreserving(BatchCoupled, FeatureLoss):
     batch x batch similarities are compared, never features with features, so layers of
     any two shapes go together without a projector.
 
-    When to use: where the layers to compare differ in shape or resolution (two families of
-    networks, a CNN and a transformer), and the classes of a batch have some structure.
-    Compare the last layers before the classifier.
+    When to use: where the layers to compare differ in shape or resolution (two families
+    of networks, a CNN and a transformer), and the classes of a batch have some
+    structure. Compare the last layers before the classifier.
 
     Usual weight: 3000 (released code, one pair of layers, besides cross-entropy with
     weight 1).
@@ -150,8 +150,9 @@ class PKT(BatchCoupled, FeatureLoss):
     shall be the teacher's. Layers of any two shapes go together without a projector;
     rotations of the features, and the length of each example's, do not matter.
 
-    When to use: for embeddings in retrieval or clustering, where only the neighbourhoods
-    count, or layers whose widths differ. Compare the last layers before the classifier.
+    When to use: for embeddings in retrieval or clustering, where only neighbourhoods
+    count, or for layers whose widths differ. Compare the last layers before the
+    classifier.
 
     Usual weight: 30000 / batch size, about 470 for batches of 64: what the 30000 of the
     released code is here (see Reference), besides cross-entropy with weight 1.

@@ -38,8 +38,8 @@ class SelfDistillation(Stages):
     ...     "adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     >>> x, y = np.random.rand(32, 4).astype("float32"), np.arange(32) % 3
     >>> on_labels, distilled = procedure.fit(x, y, epochs=1, verbose=0)
-    >>> sorted(distilled)
-    ['agreement', 'distillation_loss', 'loss', 'teacher_student_kl']
+    >>> "agreement" in on_labels, "agreement" in distilled
+    (False, True)
 
     Reference: Mobahi et al. 2020, Self-Distillation Amplifies Regularization in Hilbert
     Space; Stanton et al. 2021, section 4.1.

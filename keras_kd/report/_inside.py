@@ -11,6 +11,7 @@ from keras_kd._common.taps import find_layer, record_outputs, sublayers
 from keras_kd._common.unchanged import unchanged
 from keras_kd.metrics import attention_iou, cka_matrix
 from keras_kd.probes import attention_maps
+from keras_kd.probes._map_layers import attention_layer_paths
 
 MAX_LAYERS = 8
 MAX_WIDTH = 4096
@@ -126,16 +127,17 @@ def _pooled(output):
 
 
 def attention(networks, sample, shown):
-    """Maps of all networks on `shown` images, and their overlap on the sample.
+    """How maps were made, those of all networks on `shown` images, and their overlap.
 
-    Raises ValueError where a network has no class activation maps.
+    Raises ValueError where a network has no such maps.
     """
+    method = _method(networks)
     images = np.concatenate([shown, *(np.asarray(x, "float32") for x in sample)])
     size, at_once = len(images), min(64, len(images))
     padding = np.repeat(images[-1:], -size % at_once, axis=0)  # batches of one size
     images = np.concatenate([images, padding])
     maps = {
-        side: attention_maps(model, images, batch_size=at_once).maps[:size]
+        side: attention_maps(model, images, method, batch_size=at_once).maps[:size]
         for side, model in networks.items()
     }
     first, threshold = len(shown), {"threshold": IOU_THRESHOLD}
@@ -144,4 +146,16 @@ def attention(networks, sample, shown):
         for side, own in maps.items()
         if side != "teacher"
     }
-    return {side: own[:first] for side, own in maps.items()}, overlap
+    return method, {side: own[:first] for side, own in maps.items()}, overlap
+
+
+def _method(networks):
+    """One for all: maps that are made in unlike ways do not compare."""
+    rolls = {side: bool(attention_layer_paths(m)) for side, m in networks.items()}
+    if len(set(rolls.values())) > 1:
+        reads = ", ".join(
+            f"the {side} has {'attention scores' if of else 'feature maps'}"
+            for side, of in rolls.items()
+        )
+        raise ValueError(f"where they look cannot be compared: {reads}.")
+    return "rollout" if all(rolls.values()) else "cam"

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_kd import data
 from keras_kd._common.checks import check_choice, check_whole_number
-from keras_kd._common.inputs import input_spec
 
 PIXELS = ("unit", "unit_cube", "z_score")
 
@@ -50,34 +49,6 @@ def load_model(side, path):
 def _first_line(error):
     line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return line if line.endswith(".") else f"{line}."
-
-
-def check_same_inputs(models):
-    """Raise where two networks take inputs of different shapes."""
-    shapes = {side: _input_shape(model) for side, model in models.items()}
-    known = {side: shape for side, shape in shapes.items() if shape is not None}
-    first = next(iter(known), None)
-    for side, shape in known.items():
-        one = known[first]
-        fits = len(one) == len(shape) and all(
-            a is None or b is None or a == b for a, b in zip(one, shape, strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                "Models to compare must take the same inputs. Received: "
-                f"{first} takes {one}, {side} takes {shape}. Put what adapts the "
-                "input, such as keras.layers.Resizing, into one of the models."
-            )
-
-
-def _input_shape(model):
-    """Of a single input, None where it is not known or there are several."""
-    member = model[0] if isinstance(model, list) else model
-    member = member.members[0] if hasattr(member, "members") else member
-    spec = keras.tree.flatten(input_spec(member) or [])
-    if len(spec) != 1 or spec[0].shape.rank is None:
-        return None
-    return tuple(spec[0].shape)
 
 
 def dataset_by_name(name, split, *, limit=None, pixels="unit", batch_size=256, seed=0):

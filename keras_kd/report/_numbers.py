@@ -46,6 +46,7 @@ def numbers_of(seen, *, num_resamples, level, seed):
         side: {
             name: _entry(value, draws[side][name], level)
             for name, value in values.get(side, {}).items()
+            if name in SCORES
         }
         for side in seen.columns
     }
@@ -76,6 +77,10 @@ def numbers_of(seen, *, num_resamples, level, seed):
     }
     if seen.labels is not None:
         found |= _of_labels(seen, scores, weights["labelled"])
+        found["kinds"] = {
+            side: {k: _entry(values[side][k], draws[side][k], level) for k in KINDS}
+            for side, _ in _students(seen)
+        }
     return found
 
 
@@ -95,7 +100,6 @@ def _of_labels(seen, scores, weight):
             )
             for side, columns in seen.columns.items()
         },
-        "kinds": {side: _kinds(seen, c, weight) for side, c in _students(seen)},
     }
 
 
@@ -113,6 +117,9 @@ def _means_and_draws(seen, weights, num_resamples, seed):
                 columns.append((side, name, own[name], weights[kind]))
         if seen.labels is not None:
             columns += [(side, "ece", gap, weights["labelled"]) for gap in _gaps(own).T]
+            if side != "teacher":
+                cases = _kinds(seen.columns["teacher"], own)
+                columns += [(side, k, c, weights["labelled"]) for k, c in cases.items()]
     values, weight = (
         np.stack([column[i] for column in columns], axis=-1) for i in (2, 3)
     )
@@ -215,15 +222,17 @@ def _by_class(seen, columns):
         }
 
 
-def _kinds(seen, columns, weight):
-    teacher = seen.columns["teacher"]["accuracy"] > 0
-    student, same = columns["accuracy"] > 0, columns["agreement"] > 0
-    cases = (
-        teacher & student,
-        teacher & ~student,
-        ~teacher & student,
-        ~teacher & ~student & same,
-        ~teacher & ~student & ~same,
+def _kinds(teacher, student):
+    """For each example 1 under the one of `KINDS` that it is, 0 under the others."""
+    right, also, same = (
+        column > 0
+        for column in (teacher["accuracy"], student["accuracy"], student["agreement"])
     )
-    total = weight.sum()
-    return {k: float(weight @ c / total) for k, c in zip(KINDS, cases, strict=True)}
+    cases = (
+        right & also,
+        right & ~also,
+        ~right & also,
+        ~right & ~also & same,
+        ~right & ~also & ~same,
+    )
+    return {k: c.astype("float64") for k, c in zip(KINDS, cases, strict=True)}

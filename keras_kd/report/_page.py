@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd.report import _numbers, _pictures, figures
+from keras_kd.report._inside import IOU_THRESHOLD
 from keras_kd.report._reading import KINDS
 from keras_kd.report.html import number
 
@@ -44,8 +45,9 @@ def content(models, sections, bootstrap):
     }
 
 
-def section(name, seen, numbers, verdict, *, maps, left_out, class_names, show):
+def section(name, seen, numbers, verdict, *, models, maps, left_out, class_names, show):
     """One set of the page."""
+    note = _of_first_members(models)
     return {
         "name": name,
         "anchor": "".join(c if c.isalnum() else "-" for c in name),
@@ -57,11 +59,21 @@ def section(name, seen, numbers, verdict, *, maps, left_out, class_names, show):
         "scores": _scores(numbers),
         "kinds": _kinds(numbers),
         "figures": _figures(name, seen, numbers, class_names),
-        "inside": _inside(name, numbers),
+        "inside": _inside(name, numbers, note),
         "shown": _shown(seen, class_names, show),
-        "maps": _maps(maps, numbers),
+        "maps": _maps(maps, numbers, note),
         "left_out": left_out,
     }
+
+
+def _of_first_members(models):
+    """What to say below a look inside, which sees one network of an ensemble."""
+    return "".join(
+        f" Of the {side}, an ensemble, this is the first member, "
+        f"{model.members[0].name}."
+        for side, model in models.items()
+        if len(model.members) > 1
+    )
 
 
 def _tiles(numbers):
@@ -79,8 +91,10 @@ def _summary(prefix, numbers):
     if "control" not in scores:
         return []
     found = []
-    for name, closer in (("agreement", "right"), ("kl", "left")):
-        label = _numbers.SCORES[name][0]
+    for name, label, closer in (
+        ("agreement", "Agreement with the teacher", "right"),
+        ("kl", "KL(teacher ‖ model), nats", "left"),
+    ):
         values = ", ".join(
             "{} {} ({} to {})".format(
                 side, *(number(scores[side][name][k], name) for k in _ENDS)
@@ -90,8 +104,8 @@ def _summary(prefix, numbers):
         found.append(
             {
                 "svg": _of(prefix, figures.intervals(scores, name, label)),
-                "title": f"{label}: further {closer} is closer to the teacher",
-                "text": f"{label} with the teacher: {values}.",
+                "title": f"{label}: further {closer} is closer",
+                "text": f"{label}: {values}.",
             }
         )
     return found
@@ -125,7 +139,7 @@ def _kinds(numbers):
     if kinds is None:
         return []
     return [
-        {"label": label, "shares": [of[kind] for of in kinds.values()]}
+        {"label": label, "cells": [of[kind] for of in kinds.values()]}
         for kind, label in _KIND_LABELS.items()
     ]
 
@@ -215,7 +229,7 @@ def _by_class(numbers, class_names):
     }
 
 
-def _inside(prefix, numbers):
+def _inside(prefix, numbers, note):
     found = []
     for side, matrix in numbers.get("cka", {}).items():
         cells = [
@@ -233,7 +247,7 @@ def _inside(prefix, numbers):
                 f"{numbers['sample_size']:,} examples: 1 for the same features up to "
                 "rotation and scale, 0 for unrelated ones. Most alike: teacher "
                 f"{matrix['teacher_layers'][best[1]]}, {side} "
-                f"{matrix['layers'][best[2]]}, {best[0]:.2f}.",
+                f"{matrix['layers'][best[2]]}, {best[0]:.2f}.{note}",
             }
         )
     return found
@@ -270,7 +284,14 @@ def _card(seen, one, class_names, show):
     }
 
 
-def _maps(maps, numbers):
+_MAKING = {
+    "cam": "Class activation maps summed over classes (Guo et al. 2024)",
+    "rollout": "Attention of the class token through all blocks, by rollout (Abnar and "
+    "Zuidema 2020)",
+}
+
+
+def _maps(maps, numbers, note):
     if maps is None:
         return None
     images = maps["images"]
@@ -293,7 +314,7 @@ def _maps(maps, numbers):
     )
     return {
         "rows": rows,
-        "text": "Class activation maps summed over classes (Guo et al. 2024): bright "
-        "where a model looks. Overlap with the teacher's (IoU above 0.4) on the first "
-        f"{numbers['sample_size']:,} examples: {overlap}.",
+        "text": f"{_MAKING[maps['method']]}: bright where a model looks. Overlap with "
+        f"the teacher's (IoU above {IOU_THRESHOLD}) on the first "
+        f"{numbers['sample_size']:,} examples: {overlap}.{note}",
     }

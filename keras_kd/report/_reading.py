@@ -10,6 +10,7 @@ from keras import ops
 from keras_kd._common.batch import UNLABELED, unpack_batch
 from keras_kd._common.checks import check_same_classes
 from keras_kd._common.datasets import batches, num_steps
+from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32, kl_divergence
 from keras_kd._common.outputs import as_float32
@@ -111,6 +112,7 @@ class _Reader:
     def _answers(self, data):
         """In the graph: logits of all sides, and numbers of each example."""
         x, labels, *_ = unpack_batch(data)
+        check_same_inputs(x, {side: m.members for side, m in self._models.items()})
         logits = {side: _rows(side, model(x)) for side, model in self._models.items()}
         teacher = logits["teacher"]
         for side in self._students:

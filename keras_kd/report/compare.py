@@ -115,7 +115,6 @@ def compare(
     """
     given = {"teacher": teacher, "student": student, "control": control}
     given = {s: _loading.as_models(s, m) for s, m in given.items() if m is not None}
-    _loading.check_same_inputs(given)
     check_whole_number("sample_limit", sample_limit, at_least=0)
     bootstrap = {
         "num_resamples": check_whole_number("num_resamples", num_resamples, at_least=1),
@@ -142,6 +141,7 @@ def compare(
                 seen,
                 numbers[name],
                 verdicts[name],
+                models=models,
                 maps=maps,
                 left_out=left_out,
                 class_names=_names(class_names, seen.num_classes),
@@ -193,11 +193,11 @@ def _second_look(models, seen):
     shown += [np.asarray(x) for x in seen.sample[0][:MAPS_SHOWN]]
     images = np.stack(shown[:MAPS_SHOWN]).astype("float32")
     try:
-        pictures, overlap = _inside.attention(networks, seen.sample, images)
+        method, pictures, overlap = _inside.attention(networks, seen.sample, images)
         numbers["attention_iou"] = overlap
-        maps = {"images": images, "maps": pictures}
+        maps = {"images": images, "maps": pictures, "method": method}
     except ValueError as error:
-        left_out.append(f"Attention maps: {error}")
+        left_out.append(f"Attention maps (keras_kd.probes.attention_maps): {error}")
     return numbers, maps, left_out
 
 

@@ -80,8 +80,9 @@ def reliability(bins, side, name="reliability"):
         widths = np.diff(edges) * 0.92
         middles = (edges[1:] + edges[:-1]) / 2
         accuracy = np.nan_to_num(np.array(bins["accuracy"], float))
-        ax.bar(middles, share, widths, color=_MUTED, alpha=0.35)
         ax.bar(middles, accuracy, widths, color=_SIDES[side], alpha=0.3)
+        ax.bar(middles, share, widths, color=_PAPER)
+        ax.bar(middles, share, widths, color=_MUTED, alpha=0.7)
         ax.plot([0, 1], [0, 1], "--", color=_INK, linewidth=1)
         ax.plot(
             bins["confidence"],

@@ -181,10 +181,10 @@ def _who_is_right(numbers):
         return None
     kinds = kinds["student"]
     names = ("only_teacher_right", "only_student_right", "both_wrong_different")
-    parted = sum(kinds[name] for name in names)
+    parted = sum(kinds[name]["value"] for name in names)
     if not parted:
         return None
-    teacher, student, neither = (kinds[name] / parted for name in names)
+    teacher, student, neither = (kinds[name]["value"] / parted for name in names)
     return (
         f"Where they part, the teacher is right in {teacher:.0%} of the cases, the "
         f"student in {student:.0%}, and neither in {neither:.0%}."

@@ -25,7 +25,7 @@ def test_the_batch_is_the_global_one_unless_said_otherwise(cls):
 
 @each_loss
 def test_an_unknown_batch_is_refused(cls):
-    with pytest.raises(ValueError, match=r"one of \['global', 'replica'\].*batch='local'"):
+    with pytest.raises(ValueError, match=r"\['global', 'replica'\].*batch='local'"):
         cls(**{**arguments_of(cls), "batch": "local"})
 
 

@@ -118,7 +118,9 @@ def test_bins_kinds_and_slopes_are_those_of_the_metrics(made):
         assert_allclose(got, getattr(bins, name), err_msg=name, rtol=1e-5)
     kinds = metrics.disagreement_kinds(Y, z_t, z_s, **weighted)
     for name, share in kinds.items():
-        assert_allclose(found["kinds"]["student"][name], float(share), rtol=1e-5)
+        got = found["kinds"]["student"][name]
+        assert_allclose(got["value"], float(share), rtol=1e-5)
+        assert got["low"] <= got["value"] <= got["high"]
     fit = metrics.confidence_exaggeration(z_t, z_s, **weighted, num_resamples=50)
     got = found["confidence_exaggeration"]["student"]["whole"]
     assert got["slope"] == pytest.approx(fit.whole.slope)

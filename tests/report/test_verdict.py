@@ -40,9 +40,9 @@ def numbers(kl=None, agreement=None, labels=True, same=False, slope=(0.9, 1.1)):
         found["agreement_bounds"] = {"student": {"lower": 0.4, "upper": 1.0}}
         found["kinds"] = {
             "student": {
-                "only_teacher_right": 0.06,
-                "only_student_right": 0.03,
-                "both_wrong_different": 0.01,
+                "only_teacher_right": entry(0.06),
+                "only_student_right": entry(0.03),
+                "both_wrong_different": entry(0.01),
             }
         }
     return found
