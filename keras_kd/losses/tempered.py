@@ -49,11 +49,7 @@ def tempered(teacher_logits, student_logits, temperature):
     """
     teacher, student = at_least_float32(teacher_logits, student_logits)
     check_same_classes(teacher, student)
-    if not ops.is_tensor(temperature):
-        for number in np.ravel(temperature).tolist():  # one, or one an example
-            check_temperature(number)
-    # `ops.cast` would round a Python number to float32 on its way to float64.
-    temperature = ops.convert_to_tensor(temperature, dtype=teacher.dtype)
+    temperature = temperature_tensor(temperature, teacher.dtype)
     factor = temperature**2
     if len(temperature.shape) > 0:
         positions = len(teacher.shape) - 2
@@ -62,6 +58,15 @@ def tempered(teacher_logits, student_logits, temperature):
     # A logit of 1e4 over T is off by 1e-4 in float32: small differences would drown.
     teacher, student = below_largest(teacher), below_largest(student)
     return teacher / temperature, student / temperature, factor
+
+
+def temperature_tensor(temperature, dtype):
+    """One number, or one an example, checked where it is not a tensor yet."""
+    if not ops.is_tensor(temperature):
+        for number in np.ravel(temperature).tolist():
+            check_temperature(number)
+    # `ops.cast` would round a Python number to float32 on its way to float64.
+    return ops.convert_to_tensor(temperature, dtype=dtype)
 
 
 def check_temperature(temperature, check=check_number):
