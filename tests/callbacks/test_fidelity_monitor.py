@@ -191,25 +191,35 @@ def test_each_metric_keeps_its_own_interval():
 
 def test_metrics_of_labels_are_left_out_where_there_are_none():
     given = [metrics.BrierScore(), metrics.TotalVariation()]
-    history = fit(small_distiller(), FidelityMonitor({"p": TEST[0]}, metrics=given))
-    assert "p/total_variation" in history
+    sets = {"p": TEST[0], "test": TEST}
+    with pytest.warns(UserWarning, match="'p' has no labels.*leaves out brier") as told:
+        history = fit(small_distiller(), FidelityMonitor(sets, metrics=given))
+    assert sum("leaves out" in str(w.message) for w in told) == 1  # of three epochs
+    assert len(history["p/total_variation"]) == 3
     assert "p/brier" not in history
+    assert len(history["test/brier"]) == 3
 
 
 def test_a_limit_is_told_in_tensorboard_and_arrays_are_histograms(tmp_path):
+    by_confidence = metrics.AgreementByConfidence()
     monitor = FidelityMonitor(
         {"test": TEST},
         log_dir=tmp_path,
         steps=2,
         batch_size=8,
-        metrics=[metrics.AgreementByConfidence()],
+        metrics=[by_confidence],
     )
     history = fit(small_distiller(), monitor, epochs=1)
     assert "test/kl" in history
     events = EventAccumulator(str(tmp_path / "student")).Reload()
-    tags = events.Tags()["tensors"]
-    assert "test_first_16/kl" in tags
-    assert "test_first_16/agreement_by_confidence/agreement" in tags
+    assert "test_first_16/kl" in events.Tags()["tensors"]
+    tag = "test_first_16/agreement_by_confidence/agreement"
+    assert events.SummaryMetadata(tag).plugin_data.plugin_name == "histograms"
+    buckets = tf.make_ndarray(events.Tensors(tag)[0].tensor_proto)  # left, right, count
+    filled = np.isfinite(by_confidence.result().agreement)
+    assert 0 < filled.sum() < len(filled)  # empty bins are NaN, and in no bucket
+    assert buckets[:, 2].sum() == filled.sum()
+    assert np.isfinite(buckets).all()
     assert history["monitor_seconds"][0] > 0
 
 
@@ -246,8 +256,14 @@ def test_a_probe_may_return_numbers_or_a_result_with_a_picture(tmp_path):
     assert len(history["gap/largest"]) == 2
     assert history["gap/largest"][-1] == pytest.approx(wanted, abs=1e-5)
     assert len(history["test/kl"]) == 1  # the last epoch
-    tags = EventAccumulator(str(tmp_path / "student")).Reload().Tags()["tensors"]
-    assert {"gap/largest", "surface/picture", "surface/loss"} <= set(tags)
+    events = EventAccumulator(str(tmp_path / "student")).Reload()
+    kinds = {
+        "gap/largest": "scalars",
+        "surface/picture": "images",
+        "surface/loss": "histograms",
+    }
+    for tag, kind in kinds.items():
+        assert events.SummaryMetadata(tag).plugin_data.plugin_name == kind
 
 
 def test_a_probe_that_is_no_function_is_refused():
