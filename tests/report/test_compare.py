@@ -245,7 +245,7 @@ def test_what_cannot_be_shown_is_said(tmp_path):
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
     report = compare(conv_net(), flat, images, out=tmp_path, **FAST)
-    assert "Attention maps:" in page_of(report)
+    assert "Attention maps (keras_kd.probes.attention_maps):" in page_of(report)
     assert "attention_iou" not in report.numbers["data"]
 
 
