@@ -1,5 +1,7 @@
 """`python -m keras_kd`: what it prints, writes, and says of mistakes."""
 
+import importlib.metadata
+
 import keras
 import pytest
 
@@ -69,6 +71,21 @@ def test_a_file_that_is_no_model_is_named(models, tmp_path, capsys):
     with pytest.raises(SystemExit):
         compare(models[0], str(path))
     assert "cannot be read as a Keras model" in capsys.readouterr().err
+    path = tmp_path / "notes.txt"
+    path.write_text("no model")
+    with pytest.raises(SystemExit):
+        compare(models[0], str(path))
+    message = capsys.readouterr().err
+    assert (
+        "notes.txt. Give a file saved by `model.save" in message
+    )  # not Keras's advice
+
+
+def test_the_console_script_is_this_command():
+    (script,) = importlib.metadata.entry_points(
+        group="console_scripts", name="keras-kd"
+    )
+    assert script.load() is main
 
 
 def test_help_names_the_command(capsys):

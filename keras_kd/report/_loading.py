@@ -1,6 +1,7 @@
 """Models from files and sets by name, with errors that say what to do."""
 
 import os
+import re
 
 import keras
 import numpy as np
@@ -39,15 +40,16 @@ def load_model(side, path):
     except Exception as error:
         raise ValueError(
             f"The {side} {path!r} cannot be read as a Keras model: "
-            f'{_first_line(error)} Give a file saved by `model.save("name.keras")`; a '
-            "model with classes of your own needs them imported first, so compare it "
-            "from Python with keras_kd.report.compare."
+            f"{_first_sentence(error)} Give a file saved by "
+            '`model.save("name.keras")`; a model with classes of your own needs them '
+            "imported first, so compare it from Python with keras_kd.report.compare."
         ) from error
     return as_models(side, model)
 
 
-def _first_line(error):
-    line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def _first_sentence(error):
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = re.split(r"(?<=\.)\s", line)[0][:300]
     return line if line.endswith(".") else f"{line}."
 
 

@@ -50,14 +50,16 @@ def verdict(numbers):
     'identical'
     """
     answer, headline = _answer(numbers)
-    told = [
-        _at_chance,
-        _agreement,
-        _against_control,
-        _accuracy,
-        _who_is_right,
-        _confidence,
-    ]
+    told = [_at_chance, _against_control, _accuracy]
+    if answer != "identical":  # what the headline says need not be said again
+        told = [
+            _at_chance,
+            _agreement,
+            _against_control,
+            _accuracy,
+            _who_is_right,
+            _confidence,
+        ]
     sentences = [tell(numbers) for tell in told]
     return Verdict(answer, headline, tuple(s for s in sentences if s))
 
@@ -167,6 +169,8 @@ def _accuracy(numbers):
             "left out."
         )
     gap = numbers["differences"]["student_minus_teacher"]["accuracy"]
+    if not any(gap[end] for end in _ENDS):
+        return f"Both have an accuracy of {scores['student']['accuracy']['value']:.1%}."
     unclear = "" if _sign(gap) else ", which this set cannot tell from 0"
     return (
         f"The student's accuracy is {scores['student']['accuracy']['value']:.1%}, the "

@@ -14,14 +14,14 @@ import keras_kd
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
-# Looks at the page from outside, in a frame of 400 pixels.
+# Looks at the page from outside, in a frame as wide as a screen.
 HARNESS = """<!DOCTYPE html><link rel="icon" href="data:,">
-<iframe id="page" src="PAGE" style="width: 400px; height: 900px; border: 0"></iframe>
+<iframe id="page" src="PAGE" style="width: WIDTHpx; height: 900px; border: 0"></iframe>
 <script>
 onload = () => {
   const frame = document.getElementById("page"), page = frame.contentDocument;
   const box = e => e.getBoundingClientRect();
-  const wide = e => box(e).right > 401 && !e.closest(".table");
+  const wide = e => box(e).right > WIDTH + 1 && !e.closest(".table");
   const asked = frame.contentWindow.performance.getEntriesByType("resource");
   const found = {
     overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
@@ -29,6 +29,7 @@ onload = () => {
     figures: [...page.querySelectorAll("[role=img]")].map(e => ({
       label: e.getAttribute("aria-label"),
       height: e.querySelector("svg") ? box(e.querySelector("svg")).height : 0,
+      letters: Math.min(...[...e.querySelectorAll("svg text")].map(t => box(t).height)),
       marks: e.querySelectorAll("path, use, text").length,
       ink: getComputedStyle(e.querySelector("svg text")).fill,
     })),
@@ -36,6 +37,7 @@ onload = () => {
     links: [...page.querySelectorAll("a")].map(e => e.getAttribute("href")),
     asked: asked.map(e => e.name).filter(name => !name.startsWith("data:")),
     paper: getComputedStyle(page.body).backgroundColor,
+    columns: new Set([...page.querySelectorAll(".chart")].map(e => box(e).left)).size,
   };
   const shown = document.createElement("pre");
   shown.id = "found";
@@ -122,11 +124,13 @@ def test_a_copy_of_a_trained_teacher_is_identical(made, digits, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+@pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_draws_the_page_and_asks_for_nothing(scheme, made, tmp_path):
+def test_a_browser_draws_the_page_and_asks_for_nothing(scheme, width, made, tmp_path):
     page = made[1].page
-    harness = page.parent.parent / f"{scheme}.html"
-    harness.write_text(HARNESS.replace("PAGE", f"{page.parent.name}/{page.name}"))
+    harness = page.parent.parent / f"{scheme}_{width}.html"
+    text = HARNESS.replace("PAGE", f"{page.parent.name}/{page.name}")
+    harness.write_text(text.replace("WIDTH", str(width)))
     shown = subprocess.run(
         [
             CHROMIUM,
@@ -136,6 +140,7 @@ def test_a_browser_draws_the_page_and_asks_for_nothing(scheme, made, tmp_path):
             f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
             "--enable-logging=stderr",
             f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1400,1000",
             "--virtual-time-budget=5000",
             "--dump-dom",
             harness.as_uri(),
@@ -151,9 +156,11 @@ def test_a_browser_draws_the_page_and_asks_for_nothing(scheme, made, tmp_path):
     assert found["overflow"] == 0
     assert found["beyond"] == []
     assert found["asked"] == []
+    assert (found["columns"] == 1) == (width == 400)
     assert len(found["figures"]) == 2 + 7 + 2 + 2 + 4 + 2
     for figure in found["figures"]:
         assert figure["height"] > 40, figure
+        assert figure["letters"] > 8, figure  # pixels; turned ones are higher
         assert figure["marks"] > 5, figure
         assert len(figure["label"]) > 30, figure
     assert len(found["images"]) > 20

@@ -80,6 +80,12 @@ def test_absent_labels_are_said():
     assert "no labels" not in str(verdict(numbers()))
 
 
+def test_of_a_copy_nothing_is_said_twice():
+    given = numbers(same=True)
+    given["differences"]["student_minus_teacher"]["accuracy"] = entry(0.0, 0)
+    assert verdict(given).sentences == ("Both have an accuracy of 70.0%.",)
+
+
 def test_who_is_right_adds_up():
     text = str(verdict(numbers()))
     assert "the teacher is right in 60%" in text
