@@ -18,7 +18,7 @@ class LossSwitch(keras.callbacks.Callback):
     `student_loss_weight` becomes a schedule (`keras_kd.schedules.LinearRamp`) of the
     optimizer's step: the training step is traced once, and a run that is resumed from
     a checkpoint, or from a saved distiller, goes on where it was, also without the
-    callback.
+    callback. The logs of each epoch have the `student_loss_weight` at its end.
 
     Nagarajan et al. find that a late switch from labels to distillation recovers much
     of the gain, so that what happens early is not what matters; and that leaving
@@ -74,6 +74,11 @@ class LossSwitch(keras.callbacks.Callback):
                 f"Received: {model!r} of type {type(model).__name__}."
             )
         self._set_schedule(model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:  # callbacks that come later see it, TensorBoard too
+            step = self.model.optimizer.iterations
+            logs["student_loss_weight"] = float(self.model.student_loss_weight(step))
 
     def _set_schedule(self, distiller):
         if distiller.get_compile_config().get("loss") is None:

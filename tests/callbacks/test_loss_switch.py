@@ -77,6 +77,13 @@ def test_switch_may_join_a_distiller_that_has_trained():
     assert_allclose(logged, [*labels[:2], *soft[2:]], rtol=2e-5)
 
 
+def test_logs_have_the_weight_at_the_end_of_each_epoch():
+    history = build().fit(
+        X, Y, batch_size=2, epochs=3, callbacks=[LossSwitch(6, window=4)], verbose=0
+    )
+    assert history.history["student_loss_weight"] == [1.0, 0.5, 0.0]
+
+
 @pytest.mark.parametrize("how", ["backup", "saved"])
 def test_a_run_that_is_resumed_after_the_switch_has_the_second_loss(tmp_path, how):
     distiller = build()
