@@ -65,7 +65,13 @@ def read(models, dataset, *, steps=None, sample_limit=1000, num_resamples, seed,
             "The set to compare on is empty. Give at least one batch (an exhausted "
             "generator cannot be read twice)."
         )
-    return reader.seen()
+    seen = reader.seen()
+    if not seen.weights.any():
+        raise ValueError(
+            "The examples to compare on have no weight: each `sample_weight` is 0. "
+            "Leave the weights out, or give some that are not."
+        )
+    return seen
 
 
 class _Reader:

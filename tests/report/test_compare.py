@@ -297,6 +297,12 @@ def rows(folder):
             ["empty", "at least one batch"],
         ),
         Row(
+            "examples without weight",
+            lambda: compare(teacher, student, (X, Y, 0 * WEIGHT), **compared),
+            ValueError,
+            ["no weight", "`sample_weight` is 0"],
+        ),
+        Row(
             "no set",
             lambda: compare(teacher, student, {}, **compared),
             ValueError,
@@ -340,7 +346,7 @@ def rows(folder):
     ]
 
 
-@pytest.mark.parametrize("index", range(9))
+@pytest.mark.parametrize("index", range(10))
 def test_bad_input_is_explained(index, tmp_path):
     check(rows(tmp_path)[index])
     assert not (tmp_path / "index.html").exists()
