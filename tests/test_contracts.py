@@ -29,6 +29,7 @@ ARGUMENTS = {  # other than the defaults, which would not show what a config for
         "temperature": 0.2,
         "batch": "replica",
     },
+    "ChunkedKnowledgeDistillation": {"temperature": 2.7, "chunk_size": 7},
     "DIST": {"beta": 0.3, "gamma": 0.7, "temperature": 2.7, "batch": "replica"},
     "DecoupledKD": {"alpha": 0.3, "beta": 0.7, "temperature": 2.7, "name": "own"},
     "ExpectedCalibrationError": {"num_bins": 7, "name": "own"},

@@ -8,6 +8,10 @@ from keras_kd.losses.attention_transfer import (
     squared_attention_transfer,
 )
 from keras_kd.losses.brier import BrierLoss, brier_loss
+from keras_kd.losses.chunked import (
+    ChunkedKnowledgeDistillation,
+    chunked_knowledge_distillation,
+)
 from keras_kd.losses.contrastive import CRD, crd
 from keras_kd.losses.decoupled import (
     DecoupledKD,
@@ -65,6 +69,7 @@ __all__ = [
     "VID",
     "AttentionTransfer",
     "BrierLoss",
+    "ChunkedKnowledgeDistillation",
     "DecoupledKD",
     "DistillationLoss",
     "FeatureLoss",
@@ -88,6 +93,7 @@ __all__ = [
     "attention_map",
     "attention_transfer",
     "brier_loss",
+    "chunked_knowledge_distillation",
     "crd",
     "decoupled_kd",
     "dist",

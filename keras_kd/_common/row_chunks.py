@@ -1,0 +1,46 @@
+"""Functions of single rows, computed some rows at a time to save memory."""
+
+import keras
+from keras import ops
+
+
+def fill_by_chunks(result, chunk_size, function):
+    """`result` with its rows replaced, `chunk_size` of them at a time.
+
+    `function(cut)` gives the rows of one chunk; `cut(array)` takes those of an array
+    that go with them. The last chunk reaches back where too few rows are left, so
+    that all have one size: a row may be computed twice.
+    """
+    rows = ops.shape(result)[0]
+    size = min(chunk_size, rows) if isinstance(rows, int) else _least(chunk_size, rows)
+    count = (rows + chunk_size - 1) // chunk_size
+
+    def with_chunk(i, result):
+        start = ops.minimum(i * chunk_size, rows - size)
+
+        def cut(array):
+            rest = ops.shape(array)[1:]
+            return ops.slice(array, [start, *[0] * len(rest)], [size, *rest])
+
+        indices = ops.expand_dims(start + ops.arange(size), axis=-1)
+        return ops.scatter_update(result, indices, function(cut))
+
+    return _one_after_another(count, with_chunk, result)
+
+
+def _least(chunk_size, rows):
+    return ops.minimum(ops.cast(chunk_size, rows.dtype), rows)
+
+
+def _one_after_another(count, body, result):
+    if keras.backend.backend() != "tensorflow":
+        return ops.fori_loop(0, count, body, result)
+    import tensorflow as tf
+
+    # By default ten iterations run at once, each with intermediates of its own.
+    return tf.while_loop(
+        lambda i, _: i < count,
+        lambda i, result: (i + 1, body(i, result)),
+        (0, result),
+        parallel_iterations=1,
+    )[1]
