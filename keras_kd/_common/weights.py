@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_kd._common.numerics import at_least_float32
+
 
 class Term(NamedTuple):
     """One loss term of a batch, before any reduction."""
@@ -85,6 +87,14 @@ def combined_mask(*tensors):
     for other in masks[1:]:
         mask = ops.logical_and(mask, other)
     return mask
+
+
+def unmasked_weight(sample_weight, *logits):
+    """Weight of each position: 0 where a Keras mask that the logits carry says so."""
+    mask = combined_mask(*logits)
+    if mask is None or len(mask.shape) >= len(logits[0].shape):
+        return sample_weight
+    return position_weight(sample_weight, mask, *at_least_float32(logits[0]))
 
 
 def position_weight(sample_weight, mask, logits):

@@ -1,4 +1,7 @@
-"""Fidelity and generalisation: functions on arrays, and exact streaming metrics."""
+"""Fidelity and generalisation: functions on arrays, and exact streaming metrics.
+
+Positions that a Keras mask of the logits leaves out weigh 0.
+"""
 
 from keras_kd.metrics.agreement import Agreement, agreement
 from keras_kd.metrics.attention import AttentionIoU, attention_iou

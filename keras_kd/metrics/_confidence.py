@@ -6,7 +6,7 @@ from keras import ops
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32, largest
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._segment_sums import SegmentSums
 
 
@@ -24,6 +24,7 @@ def label_weight(labelled, sample_weight):
 
 def confidence_and_hits(labels, logits, sample_weight):
     """Confidence, whether the prediction is right, and weight of each row."""
+    sample_weight = unmasked_weight(sample_weight, logits)
     (logits,) = at_least_float32(logits)
     labels, labelled = sparse_labels(labels, logits)
     confidence = confidence_of(logits)

@@ -6,6 +6,7 @@ from keras import ops
 from keras_kd._common.checks import check_same_classes, check_whole_number
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.streaming import StreamingMean
+from keras_kd._common.weights import unmasked_weight
 
 
 def agreement(teacher, student, k=1, *, sample_weight=None):
@@ -64,6 +65,7 @@ class Agreement(StreamingMean):
 
     def update_state(self, teacher, student, sample_weight=None):
         """Take in a batch of `(batch, ..., classes)`, teacher first."""
+        sample_weight = unmasked_weight(sample_weight, teacher, student)
         self.add(_agrees(teacher, student, self.k), sample_weight)
 
     def get_config(self):

@@ -6,7 +6,7 @@ from keras_kd._common.checks import check_choice, check_number
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics.agreement import agreement
 
 FORMS = ("difference", "ratio")
@@ -153,6 +153,7 @@ def disagreement_by_view(
 
 
 def _accuracy(labels, logits, sample_weight):
+    sample_weight = unmasked_weight(sample_weight, logits)
     (logits,) = at_least_float32(logits)
     labels, labelled = sparse_labels(labels, logits)
     hits = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int64"))

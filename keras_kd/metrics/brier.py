@@ -6,6 +6,7 @@ from keras import ops
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.streaming import StreamingMean
+from keras_kd._common.weights import unmasked_weight
 from keras_kd.metrics._confidence import label_weight
 
 
@@ -60,6 +61,7 @@ class BrierScore(StreamingMean):
 
     def update_state(self, labels, logits, sample_weight=None):
         """Take in labels and logits `(batch, ..., classes)`."""
+        sample_weight = unmasked_weight(sample_weight, logits)
         (logits,) = at_least_float32(logits)
         labels, labelled = sparse_labels(labels, logits)
         probs = ops.softmax(logits, axis=-1)

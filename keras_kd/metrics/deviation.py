@@ -11,7 +11,7 @@ from keras_kd._common.checks import (
     check_whole_number,
 )
 from keras_kd._common.resampling import resampled_sums
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._kept_examples import KeptExamples
 
 
@@ -153,6 +153,7 @@ class ConfidenceExaggeration(KeptExamples):
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = map(self.on_host, (teacher_logits, student_logits))
         check_same_classes(teacher, student)
         weight = np.ones(teacher.shape[:-1])

@@ -8,7 +8,7 @@ from keras import ops
 from keras_kd._common.checks import check_same_classes
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._confidence import (
     ConfidenceSums,
     confidence_of,
@@ -79,6 +79,7 @@ class DisagreementKinds(SegmentSums):
 
     def update_state(self, labels, teacher, student, sample_weight=None):
         """Take in labels, then logits `(batch, ..., classes)`, teacher first."""
+        sample_weight = unmasked_weight(sample_weight, teacher, student)
         teacher, student = at_least_float32(teacher, student)
         check_same_classes(teacher, student)
         labels, labelled = sparse_labels(labels, teacher)
@@ -172,6 +173,7 @@ class AgreementByConfidence(ConfidenceSums):
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = at_least_float32(teacher_logits, student_logits)
         check_same_classes(teacher, student)
         confidence = confidence_of(teacher)

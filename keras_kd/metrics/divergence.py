@@ -6,6 +6,7 @@ from keras import ops
 from keras_kd._common.checks import check_same_classes
 from keras_kd._common.numerics import at_least_float32, kl_divergence
 from keras_kd._common.streaming import StreamingMean
+from keras_kd._common.weights import unmasked_weight
 
 
 class _Divergence(StreamingMean):
@@ -15,6 +16,7 @@ class _Divergence(StreamingMean):
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
+        sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = at_least_float32(teacher_logits, student_logits)
         check_same_classes(teacher, student)
         self.add(self._values(teacher, student), sample_weight)

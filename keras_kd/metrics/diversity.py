@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_kd._common.numerics import at_least_float32, kl_divergence
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._segment_sums import SegmentSums
 
 _VALUES = ("disagreement", "kl", "variance")
@@ -62,6 +62,8 @@ class EnsembleDiversity(SegmentSums):
 
     def update_state(self, member_logits, sample_weight=None):
         """Take in a batch: `(members, batch, ..., classes)`, or a list by member."""
+        if isinstance(member_logits, (list, tuple)):
+            sample_weight = unmasked_weight(sample_weight, *member_logits)
         members = _members(member_logits)
         values = _disagreement(members), _mean_kl(members), _variance(members)
         weight = ops.ones_like(values[0])

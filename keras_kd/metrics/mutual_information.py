@@ -9,7 +9,7 @@ from keras_kd._common.checks import (
     check_whole_number,
 )
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._segment_sums import SegmentSums
 
 _ESTIMATORS = ("plug_in", "miller_madow")
@@ -92,6 +92,7 @@ class _ContingencyTable(SegmentSums):
 
     def update_state(self, teacher, student, sample_weight=None):
         """Take in a batch of `(batch, ..., classes)`, teacher first."""
+        sample_weight = unmasked_weight(sample_weight, teacher, student)
         teacher, student = at_least_float32(teacher, student)
         check_same_classes(teacher, student)
         if teacher.shape[-1] != self.num_classes:

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._confidence import label_weight
 
 _RELATIVE_ERROR = 1e-10
@@ -64,6 +64,7 @@ def fit_temperature(labels, logits, *, sample_weight=None):
 
 def _above_label(labels, logits, sample_weight):
     """Logits less that of the label, `(rows, classes)`, and weights that sum to 1."""
+    sample_weight = unmasked_weight(sample_weight, logits)
     (logits,) = at_least_float32(logits)
     labels, labelled = sparse_labels(labels, logits)
     weight = label_weight(labelled, sample_weight)

@@ -48,7 +48,7 @@ def test_equals_oracle(metric, oracle, shape, dtype):
     labels, logits = labelled(shape)
     given = ops.cast(logits, dtype)
     exact = ops.convert_to_numpy(ops.cast(given, "float64"))
-    assert_allclose(metric(labels, given), oracle(labels, exact), rtol=1e-5)
+    assert_allclose(metric(labels, given), oracle(labels, exact), rtol=1e-6)
 
 
 @each_metric
@@ -56,7 +56,7 @@ def test_weights_are_those_of_a_mean(metric, oracle):
     labels, logits = labelled()
     weights = np.random.default_rng(1).uniform(size=len(labels))
     want = oracle(labels, logits, weights=weights)
-    assert_allclose(metric(labels, logits, sample_weight=weights), want, rtol=1e-5)
+    assert_allclose(metric(labels, logits, sample_weight=weights), want, rtol=1e-6)
 
 
 def test_nll_equals_log_loss_of_scikit_learn():
@@ -87,9 +87,9 @@ def test_bins_equal_oracle(num_bins):
         metric.update_state(labels[part], logits[part])
     found, want = metric.bins(), oracles.bins(labels, logits, num_bins)
     for name, ours, theirs in zip(("weight", "hit", "sure"), found, want, strict=True):
-        assert_allclose(ours, theirs, rtol=1e-5, err_msg=name)
+        assert_allclose(ours, theirs, rtol=1e-6, err_msg=name)
     want = oracles.expected_calibration_error(labels, logits, num_bins)
-    assert_allclose(metric.result(), want, rtol=1e-5)
+    assert_allclose(metric.result(), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("classes", "bin_index"), [(2, 3), (4, 1), (8, 0)])
@@ -131,7 +131,7 @@ def test_nll_of_extreme_logits_is_their_distance():
 )
 def test_labels_may_have_any_form_that_keras_takes(metric, oracle, form):
     labels, logits = labelled()
-    assert_allclose(metric(form(labels), logits), oracle(labels, logits), rtol=1e-5)
+    assert_allclose(metric(form(labels), logits), oracle(labels, logits), rtol=1e-6)
 
 
 @each_metric
@@ -141,10 +141,10 @@ def test_rows_without_a_label_do_not_count(metric, oracle):
     want = oracle(labels[known], logits[known])
     indices = np.where(known, labels, UNLABELED)
     one_hot = np.eye(10)[labels] * known[:, None]
-    assert_allclose(metric(indices, logits), want, rtol=1e-5)
-    assert_allclose(metric(one_hot, logits), want, rtol=1e-5)
+    assert_allclose(metric(indices, logits), want, rtol=1e-6)
+    assert_allclose(metric(one_hot, logits), want, rtol=1e-6)
     logits[~known] = np.nan
-    assert_allclose(metric(indices, logits), want, rtol=1e-5)
+    assert_allclose(metric(indices, logits), want, rtol=1e-6)
 
 
 @each_metric
@@ -159,7 +159,7 @@ def test_tokens_take_one_weight_an_example(metric, oracle):
     labels, logits = labelled((200, 7, 10))
     weights = np.random.default_rng(1).integers(0, 3, size=200)
     want = oracle(labels, logits, weights=np.repeat(weights[:, None], 7, axis=1))
-    assert_allclose(metric(labels, logits, sample_weight=weights), want, rtol=1e-5)
+    assert_allclose(metric(labels, logits, sample_weight=weights), want, rtol=1e-6)
 
 
 def test_the_largest_gap_is_at_least_the_mean_one():
