@@ -1,19 +1,19 @@
 """One or more trained classifiers as one frozen teacher."""
 
 import collections.abc
-import math
 import os
 
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_choice, check_number
+from keras_kd._common.checks import check_choice
 from keras_kd._common.inputs import inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import without_gradient
 from keras_kd._common.saving import architecture
 from keras_kd._common.unchanged import unchanged
+from keras_kd._common.weights import shares
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -74,7 +74,7 @@ class TeacherEnsemble(keras.Model):
         super().__init__(name=name, autocast=False, **kwargs)
         members = _check_members(members)
         self.combine = check_choice("combine", combine, ["probabilities", "logits"])
-        self.member_weights = _check_weights(weights, len(members))
+        self.member_weights = shares(weights, len(members), "member")
         self.from_logits = _check_from_logits(from_logits, members)
         self._members = Members(members)
         self.built = True
@@ -230,21 +230,6 @@ def _check_members(members):
             "`weights` to let one member count more than another."
         )
     return list(members)
-
-
-def _check_weights(weights, num_members):
-    if weights is None:
-        return [1.0 / num_members] * num_members
-    if not isinstance(weights, (list, tuple)) or len(weights) != num_members:
-        raise ValueError(
-            f"`weights` must hold one number a member ({num_members}). Received: "
-            f"weights={weights!r}."
-        )
-    weights = [check_number("weights", w, at_least=0) for w in weights]
-    total = math.fsum(weights)
-    if total == 0:
-        raise ValueError(f"`weights` must not all be 0. Received: weights={weights!r}.")
-    return [w / total for w in weights]
 
 
 def _check_from_logits(from_logits, members):

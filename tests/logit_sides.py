@@ -34,6 +34,24 @@ def all_sides(shape):
     )
 
 
+def wider_sides_by_kind(shape):
+    """These and more: margins between classes, and a student that says nothing."""
+    sides = sides_by_kind(shape)
+    a, b = sides["unit"]
+    margin = np.where(np.arange(shape[-1]) == 1, 500.0, 0.0)
+    return sides | {
+        "margins of 500": (a + margin, b + margin),
+        "a margin of 500 lost": (a + margin, b - margin),
+        "uniform student": (a, np.zeros_like(a)),
+    }
+
+
+def stacked_sides(shape):
+    """Names of the wider kinds, and both sides of all: `(kinds, *shape)`."""
+    sides = wider_sides_by_kind(shape)
+    return list(sides), *np.stack(list(sides.values()), axis=1)
+
+
 def rounded(dtype, *sides):
     """What the loss sees in `dtype`, and the same numbers in float64."""
     given = [ops.cast(side, dtype) for side in sides]
@@ -58,6 +76,31 @@ def differences(function, teacher, student, step=1e-5):
         )
         columns.append((ahead - behind) / (2 * step))
     return np.stack(columns, axis=-1)
+
+
+def gradients(function, teacher, student):
+    """Of the sum of the values, with respect to both sides."""
+    teacher, student = tf.constant(teacher), tf.constant(student)
+    with tf.GradientTape() as tape:
+        tape.watch([teacher, student])
+        value = tf.reduce_sum(function(teacher, student))
+    return [np.asarray(side) for side in tape.gradient(value, [teacher, student])]
+
+
+def central_differences(function, teacher, student, step=1e-5):
+    """The same in float64, from values alone."""
+    found = []
+    for side in (0, 1):
+        gradient = np.zeros(np.shape(student))
+        for index in np.ndindex(gradient.shape):
+            totals = []
+            for sign in (1, -1):
+                sides = [np.array(teacher), np.array(student)]
+                sides[side][index] += sign * step
+                totals.append(np.sum(np.asarray(function(*sides))))
+            gradient[index] = (totals[0] - totals[1]) / (2 * step)
+        found.append(gradient)
+    return found
 
 
 def values_of_unknown_batch(function, shape, rows):

@@ -1,12 +1,9 @@
 """A loss to each teacher of an ensemble, in place of one to their mean."""
 
-import math
-
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_number
-from keras_kd._common.weights import weighted
+from keras_kd._common.weights import shares, weighted
 from keras_kd.losses.loss_wrapper import LossWrapper
 
 
@@ -91,18 +88,7 @@ def _shares(weights, num_members):
             "PerTeacher needs the logits of at least one teacher. Received: an empty "
             "list."
         )
-    if weights is None:
-        return [1.0 / num_members] * num_members
     if ops.is_tensor(weights):
         weights = weights / ops.sum(weights)
         return [weights[i] for i in range(num_members)]
-    if len(weights) != num_members:
-        raise ValueError(
-            f"`weights` must hold one number a teacher ({num_members}). Received: "
-            f"weights={weights!r}."
-        )
-    weights = [check_number("weights", w, at_least=0) for w in weights]
-    total = math.fsum(weights)
-    if total == 0:
-        raise ValueError(f"`weights` must not all be 0. Received: weights={weights!r}.")
-    return [w / total for w in weights]
+    return shares(weights, num_members, "teacher")

@@ -7,12 +7,12 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
-from logit_cases import (
+from logit_sides import (
     central_differences,
     gradients,
     rounded,
-    sides_by_kind,
     stacked_sides,
+    wider_sides_by_kind,
 )
 from numpy.testing import assert_allclose
 from oracles import decoupled as oracles
@@ -85,7 +85,7 @@ def test_equals_published_values():
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_kl_is_the_target_term_plus_the_other_by_what_the_teacher_leaves(shape):
-    teacher, student = sides_by_kind(shape)["unit"]
+    teacher, student = wider_sides_by_kind(shape)["unit"]
     targets = targets_of(shape)
     for temperature in (1.0, 4.0):
         left = 1 - oracles.target_probability(teacher, targets, temperature)
@@ -101,7 +101,7 @@ def test_kl_is_the_target_term_plus_the_other_by_what_the_teacher_leaves(shape):
 
 
 def test_each_example_may_have_its_own_weights_and_temperature():
-    teacher, student = sides_by_kind((4, 7, 10))["unit"]
+    teacher, student = wider_sides_by_kind((4, 7, 10))["unit"]
     targets = targets_of((4, 7, 10))
     alpha, beta = np.array([0.0, 1.0, 2.0, 0.5]), np.array([8.0, 0.0, 1.0, 3.0])
     temperature = np.array([1.0, 4.0, 0.5, 16.0])
@@ -119,7 +119,7 @@ def test_each_example_may_have_its_own_weights_and_temperature():
 
 @each_term
 def test_labels_in_any_form_give_the_same_target(function, oracle):
-    teacher, student = sides_by_kind((6, 5))["unit"]
+    teacher, student = wider_sides_by_kind((6, 5))["unit"]
     targets = targets_of((6, 5))
     one_hot = np.eye(5)[targets]
     mixed = 0.6 * one_hot + 0.4 * np.roll(one_hot, 1, axis=-1)  # as mixup gives
@@ -130,7 +130,7 @@ def test_labels_in_any_form_give_the_same_target(function, oracle):
 
 @each_term
 def test_the_class_of_the_teacher_stands_in_for_an_unknown_label(function, oracle):
-    teacher, student = sides_by_kind((6, 5))["unit"]
+    teacher, student = wider_sides_by_kind((6, 5))["unit"]
     targets = targets_of((6, 5))
     known = np.array([True, False, True, True, False, False])
     filled = np.where(known, targets, teacher.argmax(axis=-1))
@@ -144,7 +144,7 @@ def test_the_class_of_the_teacher_stands_in_for_an_unknown_label(function, oracl
 
 
 def test_two_classes_leave_the_target_term_alone():
-    teacher, student = sides_by_kind((16, 2))["unit"]
+    teacher, student = wider_sides_by_kind((16, 2))["unit"]
     assert not np.any(losses.nontarget_class_kd(teacher, student))
     values = losses.decoupled_kd(teacher, student, alpha=3.0)
     want = 3 * losses.knowledge_distillation(teacher, student)
@@ -154,7 +154,7 @@ def test_two_classes_leave_the_target_term_alone():
 @each
 @pytest.mark.parametrize("shape", [(3, 2), (3, 5), (2, 2, 3)], ids=str)
 def test_gradient_equals_finite_differences(function, oracle, shape):
-    sides, targets = sides_by_kind(shape)["unit"], targets_of(shape)
+    sides, targets = wider_sides_by_kind(shape)["unit"], targets_of(shape)
     found = gradients(lambda t, s: function(t, s, targets, temperature=2.0), *sides)
     want = central_differences(lambda t, s: oracle(t, s, targets, 2.0), *sides)
     assert_allclose(found, want, atol=1e-8)
@@ -224,7 +224,7 @@ def test_is_never_negative_and_blind_to_shifts(teacher, student):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_new_weights_take_effect_without_a_new_trace(jit_compile):
-    teacher, student = sides_by_kind((16, 10))["unit"]
+    teacher, student = wider_sides_by_kind((16, 10))["unit"]
     targets = targets_of((16, 10))
     loss, traces = losses.DecoupledKD(), []
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from logit_cases import central_differences, gradients, rounded, sides_by_kind
+from logit_sides import central_differences, gradients, rounded, wider_sides_by_kind
 from numpy.testing import assert_allclose
 from oracles import dist as oracles
 from oracles import reference
@@ -34,7 +34,7 @@ def oracle(teacher, student, beta=1.0, gamma=1.0, temperature=1.0):
 @pytest.mark.parametrize(("shape", "dtype"), EXACT, ids=str)
 def test_equals_oracle(shape, dtype):
     tolerance = 1e-10 if dtype == "float64" else 1e-5
-    kinds = sides_by_kind(shape)
+    kinds = wider_sides_by_kind(shape)
     if shape[-1] == 1000:
         kinds = {kind: kinds[kind] for kind in ("unit", "sharp", "near", "around 1e4")}
 
@@ -74,7 +74,7 @@ def test_equals_published_values():
 
 
 def test_each_example_may_have_its_own_weights_and_temperature():
-    teacher, student = sides_by_kind((4, 7, 10))["unit"]
+    teacher, student = wider_sides_by_kind((4, 7, 10))["unit"]
     beta, gamma = np.array([0.0, 1.0, 2.0, 0.5]), np.array([1.0, 0.0, 1.0, 3.0])
     temperature = np.array([1.0, 4.0, 0.5, 16.0])
     values = losses.dist(
@@ -93,7 +93,7 @@ def test_each_example_may_have_its_own_weights_and_temperature():
 @each_term
 @pytest.mark.parametrize("shape", [(4, 3), (3, 2, 4)], ids=str)
 def test_gradient_equals_finite_differences(only, shape):
-    sides = sides_by_kind(shape)["unit"]
+    sides = wider_sides_by_kind(shape)["unit"]
     weight = np.random.default_rng(2).uniform(
         size=shape[:-1]
     )  # else intra's are hidden
@@ -108,7 +108,7 @@ def test_gradient_equals_finite_differences(only, shape):
 
 @pytest.mark.parametrize("side", ["teacher", "student"])
 def test_inter_is_blind_to_positive_affine_maps_of_a_row_of_probabilities(side):
-    teacher, student = sides_by_kind((16, 10))["unit"]
+    teacher, student = wider_sides_by_kind((16, 10))["unit"]
     want = losses.dist(teacher, student, gamma=0.0)
     logits = {"teacher": teacher, "student": student}
     share = np.linspace(0.1, 0.9, 16)[:, None]
@@ -121,7 +121,7 @@ def test_inter_is_blind_to_positive_affine_maps_of_a_row_of_probabilities(side):
 
 @pytest.mark.parametrize("side", ["teacher", "student"])
 def test_intra_is_blind_to_positive_affine_maps_of_a_class_of_probabilities(side):
-    teacher, student = sides_by_kind((16, 10))["unit"]
+    teacher, student = wider_sides_by_kind((16, 10))["unit"]
     want = losses.dist(teacher, student, beta=0.0)
     logits = {"teacher": teacher, "student": student}
     fixed = softmax(np.arange(10.0))
@@ -143,7 +143,7 @@ def test_distance_is_blind_to_scale_and_shift_along_its_axis(axis):
 
 def test_equality_costs_nothing():
     for kind in ("unit", "sharp", "far from 0"):  # no class is constant
-        (given,), _ = rounded("float32", sides_by_kind((16, 10))[kind][0])
+        (given,), _ = rounded("float32", wider_sides_by_kind((16, 10))[kind][0])
         assert not np.any(losses.dist(given, given, temperature=16.0)), kind
         found = gradients(
             lambda t, s: losses.dist(t, s, temperature=16.0), given, given
@@ -177,7 +177,7 @@ def test_values_and_gradients_are_finite(shape):
         values = losses.dist(teacher, student, temperature=4.0)
         return values, *tf.gradients(values, [teacher, student])
 
-    for kind, sides in sides_by_kind(shape).items():
+    for kind, sides in wider_sides_by_kind(shape).items():
         given, _ = rounded("float32", *sides)
         for tensor in value_and_gradients(*given):
             assert np.isfinite(tensor).all(), kind
@@ -185,7 +185,7 @@ def test_values_and_gradients_are_finite(shape):
 
 @pytest.mark.parametrize("bad", [0.0, 1e4, np.nan, -np.inf])
 def test_masked_positions_are_no_rows(bad):
-    teacher, student = sides_by_kind((4, 7, 10))["unit"]
+    teacher, student = wider_sides_by_kind((4, 7, 10))["unit"]
     real = np.arange(7) < np.array([[7], [3], [1], [5]])
     want = oracle(teacher[real], student[real], temperature=4.0)
     sides = [np.where(real[..., None], side, bad) for side in (teacher, student)]
@@ -229,14 +229,14 @@ def test_the_batch_size_may_be_unknown(jit_compile, sizes):
 
 
 def test_two_classes_leave_the_order_alone():
-    teacher, student = sides_by_kind((16, 2))["unit"]
+    teacher, student = wider_sides_by_kind((16, 2))["unit"]
     values = ops.convert_to_numpy(losses.dist(teacher, student, gamma=0.0))
     differ = teacher.argmax(axis=-1) != student.argmax(axis=-1)
     assert_allclose(values, 2.0 * differ, atol=1e-12)
 
 
 def test_new_weights_take_effect_without_a_new_trace():
-    teacher, student = sides_by_kind((16, 10))["unit"]
+    teacher, student = wider_sides_by_kind((16, 10))["unit"]
     loss, traces = losses.DIST(dtype="float64"), []
 
     @tf.function

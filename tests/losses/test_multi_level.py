@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from logit_cases import central_differences, gradients, rounded, sides_by_kind
+from logit_sides import central_differences, gradients, rounded, wider_sides_by_kind
 from numpy.testing import assert_allclose
 from oracles import multi_level as oracles
 from oracles import reference
@@ -44,7 +44,7 @@ def test_equals_oracle(shape, dtype):
         def each_term(*sides, temperature=temperature):
             return [alone(name, *sides, temperatures=(temperature,)) for name in TERMS]
 
-        for kind, sides in sides_by_kind(shape).items():
+        for kind, sides in wider_sides_by_kind(shape).items():
             given, exact = rounded(dtype, *sides)
             found = each_term(*given)
             for value, (name, oracle) in zip(found, TERMS.items(), strict=True):
@@ -63,7 +63,7 @@ def test_equals_oracle(shape, dtype):
 @pytest.mark.parametrize("shape", [(16, 10), (4, 300)], ids=str)
 def test_small_terms_keep_their_digits_in_float32(name, oracle, shape):
     """At temperature 16 the matrices differ by parts in 1e6 of 1 / classes."""
-    given, exact = rounded("float32", *sides_by_kind(shape)["unit"])
+    given, exact = rounded("float32", *wider_sides_by_kind(shape)["unit"])
     values = alone(name, *given, temperatures=(16.0,))
     assert_allclose(np.mean(values), oracle(*exact, 16.0), rtol=1e-5)
 
@@ -77,7 +77,7 @@ def test_equals_published_values():
 
 
 def test_sums_terms_and_temperatures():
-    sides, weights = sides_by_kind((16, 10))["unit"], (0.9, 5.0, 0.45)
+    sides, weights = wider_sides_by_kind((16, 10))["unit"], (0.9, 5.0, 0.45)
     options = dict(zip(NO_TERM, weights, strict=True))
     want = oracles.multi_level_logit(*sides, (2.0, 3.0, 4.0, 5.0, 6.0), weights)
     values = losses.multi_level_logit(*sides, **options)
@@ -88,7 +88,7 @@ def test_sums_terms_and_temperatures():
 
 
 def test_a_row_has_its_own_pairs_and_all_share_the_classes():
-    teacher, student = sides_by_kind((6, 5))["unit"]
+    teacher, student = wider_sides_by_kind((6, 5))["unit"]
     p, q = (np.asarray(tf.nn.softmax(side / 4)) for side in (teacher, student))
     values = alone("batch", teacher, student, temperatures=(4.0,))
     assert_allclose(values, ((p @ p.T - q @ q.T) ** 2).sum(axis=1), rtol=1e-10)
@@ -102,7 +102,7 @@ def test_a_row_has_its_own_pairs_and_all_share_the_classes():
 @each_term
 @pytest.mark.parametrize("shape", [(4, 3), (2, 2, 4)], ids=str)
 def test_gradient_equals_finite_differences(name, oracle, shape):
-    sides = sides_by_kind(shape)["unit"]
+    sides = wider_sides_by_kind(shape)["unit"]
     rows = np.prod(shape[:-1])
     found = gradients(
         lambda t, s: alone(name, t, s, temperatures=(1.0,)) / rows, *sides
@@ -113,7 +113,7 @@ def test_gradient_equals_finite_differences(name, oracle, shape):
 
 def test_equality_costs_nothing():
     for kind in ("unit", "sharp", "around 1e4"):
-        (given,), _ = rounded("float32", sides_by_kind((8, 10))[kind][0])
+        (given,), _ = rounded("float32", wider_sides_by_kind((8, 10))[kind][0])
         assert not np.any(losses.multi_level_logit(given, given)), kind
         _, found = gradients(losses.multi_level_logit, given, given)
         assert_allclose(found, 0.0, atol=1e-5, err_msg=kind)
@@ -126,7 +126,7 @@ def test_values_and_gradients_are_finite(shape):
         values = losses.multi_level_logit(teacher, student, temperatures=(1.0, 4.0))
         return values, *tf.gradients(values, [teacher, student])
 
-    for kind, sides in sides_by_kind(shape).items():
+    for kind, sides in wider_sides_by_kind(shape).items():
         given, _ = rounded("float32", *sides)
         for tensor in value_and_gradients(*given):
             assert np.isfinite(tensor).all(), kind
@@ -139,7 +139,7 @@ def test_values_and_gradients_are_finite(shape):
 
 @pytest.mark.parametrize("bad", [0.0, 1e4, np.nan, -np.inf])
 def test_masked_positions_are_no_rows(bad):
-    teacher, student = sides_by_kind((4, 7, 10))["unit"]
+    teacher, student = wider_sides_by_kind((4, 7, 10))["unit"]
     real = np.arange(7) < np.array([[7], [3], [1], [5]])
     options = {"temperatures": (1.0, 4.0)}
     want = losses.multi_level_logit(teacher[real], student[real], **options)
@@ -182,7 +182,7 @@ def test_the_batch_size_may_be_unknown(jit_compile, sizes):
 
 
 def test_new_weights_take_effect_without_a_new_trace():
-    sides = sides_by_kind((16, 10))["unit"]
+    sides = wider_sides_by_kind((16, 10))["unit"]
     loss, traces = losses.MultiLevelLogit((4.0,), dtype="float64"), []
 
     @tf.function
