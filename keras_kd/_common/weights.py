@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_number
@@ -103,7 +104,7 @@ def shares(weights, count, of):
     """One number >= 0 for each `of` something, divided by their sum; None is equal."""
     if weights is None:
         return [1.0 / count] * count
-    if not isinstance(weights, (list, tuple)) or len(weights) != count:
+    if np.ndim(weights) != 1 or len(weights) != count:
         raise ValueError(
             f"`weights` must hold one number a {of} ({count}). Received: "
             f"weights={weights!r}."
