@@ -101,7 +101,8 @@ class ChunkedKnowledgeDistillation(TemperedLoss):
     It has the values and the student's gradient of `KnowledgeDistillation`, and keeps
     nothing but the logits between the forward and the backward pass, where the other
     keeps several arrays of their size. For that it computes each softmax twice. It has
-    first derivatives by the student's logits only.
+    first derivatives by the student's logits only. This is of the loss: beside it,
+    `keras_kd.Distiller` computes `teacher_student_kl` of each batch over whole arrays.
 
     When to use: in place of `KnowledgeDistillation` where the logits of a batch take
     much memory, as those of a language model do (positions times vocabulary).
