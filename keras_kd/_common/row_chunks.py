@@ -28,6 +28,21 @@ def fill_by_chunks(result, chunk_size, function):
     return _one_after_another(count, with_chunk, result)
 
 
+def in_chunks(function, *sides, chunk_size=1024):
+    """`function(*sides)`, one value a position `(batch, ...)`, of sides of one shape.
+
+    Sequences are taken some positions at a time: of a vocabulary, what a function holds
+    in between is larger than all else in a step. No gradient passes.
+    """
+    *positions, classes = ops.shape(sides[-1])
+    if len(positions) < 2:
+        return function(*sides)
+    rows = [ops.reshape(ops.stop_gradient(side), (-1, classes)) for side in sides]
+    empty = ops.zeros_like(rows[-1][:, 0])
+    values = fill_by_chunks(empty, chunk_size, lambda cut: function(*map(cut, rows)))
+    return ops.reshape(values, positions)
+
+
 def _least(chunk_size, rows):
     return ops.minimum(ops.cast(chunk_size, rows.dtype), rows)
 

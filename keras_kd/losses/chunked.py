@@ -101,8 +101,9 @@ class ChunkedKnowledgeDistillation(TemperedLoss):
     It has the values and the student's gradient of `KnowledgeDistillation`, and keeps
     nothing but the logits between the forward and the backward pass, where the other
     keeps several arrays of their size. For that it computes each softmax twice. It has
-    first derivatives by the student's logits only. This is of the loss: beside it,
-    `keras_kd.Distiller` computes `teacher_student_kl` of each batch over whole arrays.
+    first derivatives by the student's logits only. The metrics of divergence take the
+    positions of sequences in chunks too, so a whole step of `keras_kd.Distiller` saves
+    memory; a label loss of Keras still holds arrays of its own.
 
     When to use: in place of `KnowledgeDistillation` where the logits of a batch take
     much memory, as those of a language model do (positions times vocabulary).

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_kd._common.checks import check_same_classes
 from keras_kd._common.numerics import at_least_float32, kl_divergence
+from keras_kd._common.row_chunks import in_chunks
 from keras_kd._common.streaming import StreamingMean
 from keras_kd._common.weights import unmasked_weight
 
@@ -19,7 +20,7 @@ class _Divergence(StreamingMean):
         sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = at_least_float32(teacher_logits, student_logits)
         check_same_classes(teacher, student)
-        self.add(self._values(teacher, student), sample_weight)
+        self.add(in_chunks(self._values, teacher, student), sample_weight)
 
 
 def predictive_kl(teacher_logits, student_logits, *, sample_weight=None):

@@ -313,3 +313,44 @@ def test_memory_holds_no_whole_array_but_logits_and_gradient(mode):
     assert_allclose(values, want, rtol=1e-5)
     assert in_chunks < whole - 2 * array
     assert in_chunks < 2 * array  # the gradient is one
+
+
+STEP = """
+import sys
+
+import keras
+import numpy as np
+
+import keras_kd
+
+rows, classes = map(int, sys.argv[2:4])
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if "VmHWM" in line) / 1024
+
+def network(seed):
+    tokens = keras.Input((64,), dtype="int32")
+    x = keras.layers.Embedding(classes, 8, mask_zero=True)(tokens)
+    return keras.Model(tokens, keras.layers.Dense(classes)(x))
+
+loss = getattr(keras_kd.losses, sys.argv[1])(2.0)
+distiller = keras_kd.Distiller(network(1), network(2), loss, None, 0.0)
+distiller.compile("sgd")
+x = np.random.default_rng(0).integers(1, classes, (rows // 64, 64))
+distiller.train_on_batch(x[:1])
+before = peak()
+distiller.train_on_batch(x)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_whole_step_of_the_distiller_takes_less_memory():
+    """Both logits, the gradient, what metrics and the mask hold; not the rest."""
+    array = ROWS * CLASSES * 4 / 2**20
+    names = "KnowledgeDistillation", "ChunkedKnowledgeDistillation"
+    whole, in_chunks = (float(run(STEP, n, ROWS, CLASSES)) for n in names)
+    print(f"a step, MiB: {whole:.0f} whole, {in_chunks:.0f} chunked")
+    assert in_chunks < whole - 2 * array
