@@ -270,87 +270,92 @@ def test_on_jax_it_is_the_same():
 
 
 ROWS, CLASSES = 8192, 5000
-# ru_maxrss starts at what the parent process had, Linux's VmHWM does not.
+ARRAY = ROWS * CLASSES * 4 / 2**20  # 156 MiB
+# ru_maxrss starts at what the parent process had, Linux's VmHWM does not. Peaks only
+# rise, so the chunked form comes first.
 PEAK = """
 import sys
 
-import tensorflow as tf
+import numpy as np
 
 from keras_kd import losses
 
-rows, classes = map(int, sys.argv[2:4])
-function = getattr(losses, sys.argv[1])
+rows, classes = map(int, sys.argv[1:3])
 
 def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if "VmHWM" in line) / 1024
+"""
+OF_THE_LOSS = f"""{PEAK}
+import tensorflow as tf
 
-@tf.function(jit_compile=sys.argv[4] == "XLA", reduce_retracing=True)
-def step(teacher, student):
-    with tf.GradientTape() as tape:
-        tape.watch(student)
-        loss = tf.reduce_mean(function(teacher, student, temperature=2.0))
-    return loss, tape.gradient(loss, student)
+def step_of(function):
+    @tf.function(jit_compile=sys.argv[3] == "XLA", reduce_retracing=True)
+    def step(teacher, student):
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            loss = tf.reduce_mean(function(teacher, student, temperature=2.0))
+        return loss, tape.gradient(loss, student)
+    step(*[tf.zeros((4, classes))] * 2)
+    return step
 
-step(*[tf.zeros((4, classes))] * 2)
+forms = losses.chunked_knowledge_distillation, losses.knowledge_distillation
+steps = [step_of(form) for form in forms]
 sides = [tf.random.stateless_normal((rows, classes), (0, i)) for i in (1, 2)]
 before = peak()
-loss, gradient = step(*sides)
-print(peak() - before, float(loss), float(tf.norm(gradient)))
+for step in steps:
+    loss, gradient = step(*sides)
+    print(peak() - before, float(loss), float(tf.norm(gradient)))
+    del gradient
 """
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("mode", ["graph", "XLA"])
-def test_memory_holds_no_whole_array_but_logits_and_gradient(mode):
-    """8,192 positions of 5,000 classes, 156 MiB an array."""
-    array = ROWS * CLASSES * 4 / 2**20
-    names = "knowledge_distillation", "chunked_knowledge_distillation"
-    found = [[*map(float, run(PEAK, n, ROWS, CLASSES, mode).split())] for n in names]
-    (whole, *want), (in_chunks, *values) = found
-    print(f"{mode}: above the logits, MiB: {whole:.0f} whole, {in_chunks:.0f} chunked")
-    assert_allclose(values, want, rtol=1e-5)
-    assert in_chunks < whole - 2 * array
-    assert in_chunks < 2 * array  # the gradient is one
-
-
-STEP = """
-import sys
-
+OF_THE_DISTILLER = f"""{PEAK}
 import keras
-import numpy as np
 
 import keras_kd
-
-rows, classes = map(int, sys.argv[2:4])
-
-def peak():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if "VmHWM" in line) / 1024
 
 def network(seed):
     tokens = keras.Input((64,), dtype="int32")
     x = keras.layers.Embedding(classes, 8, mask_zero=True)(tokens)
     return keras.Model(tokens, keras.layers.Dense(classes)(x))
 
-loss = getattr(keras_kd.losses, sys.argv[1])(2.0)
-distiller = keras_kd.Distiller(network(1), network(2), loss, None, 0.0)
-distiller.compile("sgd")
+def compiled(loss):
+    distiller = keras_kd.Distiller(network(1), network(2), loss, None, 0.0)
+    distiller.compile("sgd")
+    distiller.train_on_batch(x[:1])
+    return distiller
+
 x = np.random.default_rng(0).integers(1, classes, (rows // 64, 64))
-distiller.train_on_batch(x[:1])
+forms = losses.ChunkedKnowledgeDistillation, losses.KnowledgeDistillation
+distillers = [compiled(form(2.0)) for form in forms]
 before = peak()
-distiller.train_on_batch(x)
-print(peak() - before)
+for distiller in distillers:
+    distiller.train_on_batch(x)
+    print(peak() - before)
 """
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def peaks(script, *arguments):
+    """Above the logits, in MiB, and other numbers; of the chunked form first."""
+    lines = run(script, ROWS, CLASSES, *arguments).strip().splitlines()
+    return [list(map(float, line.split())) for line in lines[-2:]]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@on_linux
+@pytest.mark.parametrize("mode", ["graph", "XLA"])
+def test_memory_holds_no_whole_array_but_logits_and_gradient(mode):
+    (chunked_peak, *values), (whole_peak, *want) = peaks(OF_THE_LOSS, mode)
+    print(f"{mode}, MiB: {whole_peak:.0f} whole, {chunked_peak:.0f} chunked")
+    assert_allclose(values, want, rtol=1e-5)
+    assert chunked_peak < whole_peak - 2 * ARRAY
+    assert chunked_peak < 2 * ARRAY  # the gradient is one
+
+
+@pytest.mark.slow
+@on_linux
 def test_a_whole_step_of_the_distiller_takes_less_memory():
     """Both logits, the gradient, what metrics and the mask hold; not the rest."""
-    array = ROWS * CLASSES * 4 / 2**20
-    names = "KnowledgeDistillation", "ChunkedKnowledgeDistillation"
-    whole, in_chunks = (float(run(STEP, n, ROWS, CLASSES)) for n in names)
-    print(f"a step, MiB: {whole:.0f} whole, {in_chunks:.0f} chunked")
-    assert in_chunks < whole - 2 * array
+    (chunked_peak,), (whole_peak,) = peaks(OF_THE_DISTILLER)
+    print(f"a step, MiB: {whole_peak:.0f} whole, {chunked_peak:.0f} chunked")
+    assert chunked_peak < whole_peak - 2 * ARRAY
