@@ -18,8 +18,8 @@ def global_sum(local):
 
 
 def gather_rows(structure):
-    """Rows of all replicas, in their order (inside a step: replica context)."""
-    if num_replicas() == 1:
+    """Rows of all replicas, in their order."""
+    if _is_alone():
         return structure
     context = tf.distribute.get_replica_context()
 
@@ -30,9 +30,14 @@ def gather_rows(structure):
     return keras.tree.map_structure(gather, structure)
 
 
+def _is_alone():
+    """Whether no replica runs beside: one device, or a model that is being built."""
+    return num_replicas() == 1 or tf.distribute.in_cross_replica_context()
+
+
 def own_rows(gathered, size):
     """Of rows of all replicas, the `size` ones of this replica."""
-    if num_replicas() == 1:
+    if _is_alone():
         return gathered
     context = tf.distribute.get_replica_context()
     sizes = context.all_gather(tf.reshape(size, [1]), axis=0)

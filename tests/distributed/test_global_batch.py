@@ -53,12 +53,28 @@ class Coupled(losses.DistillationLoss):
         return ops.sum(gap**2, axis=-1) + share
 
 
-def run(strategy, loss, size, batch):
+class Subclassed(keras.Model):
+    """Its outputs are known with the first batch only."""
+
+    def __init__(self):
+        super().__init__()
+        init = keras.initializers.GlorotUniform(seed=1)
+        self.dense = keras.layers.Dense(3, kernel_initializer=init)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def functional():
+    return mlp("student", seed=1, units=6, norm="layer")
+
+
+def run(strategy, loss, size, batch, make_student=functional):
     x, y = toy_data(size, seed=3)
     weight = np.random.default_rng(4).uniform(0.5, 2, size).astype("float32")
     with strategy.scope():
         teacher = scattered(mlp("teacher", units=12), seed=7)
-        student = mlp("student", seed=1, units=6, norm="layer")
+        student = make_student()
         distiller = keras_kd.Distiller(
             teacher, student, [losses.KnowledgeDistillation(), loss], None, 0.3
         )
@@ -68,11 +84,11 @@ def run(strategy, loss, size, batch):
     return history, [np.array(ops.convert_to_numpy(w)) for w in distiller.weights]
 
 
-def assert_equal_on_one_and_two(make, size=21, batch=8):
+def assert_equal_on_one_and_two(make, size=21, batch=8, **student):
     keras.utils.set_random_seed(5)
-    one, weights = run(tf.distribute.get_strategy(), make(), size, batch)
+    one, weights = run(tf.distribute.get_strategy(), make(), size, batch, **student)
     keras.utils.set_random_seed(5)
-    two, weights_of_two = run(on_two_devices(), make(), size, batch)
+    two, weights_of_two = run(on_two_devices(), make(), size, batch, **student)
     for name, values in one.items():
         assert_allclose(two[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
     for ours, theirs in zip(weights, weights_of_two, strict=True):
@@ -82,6 +98,10 @@ def assert_equal_on_one_and_two(make, size=21, batch=8):
 @pytest.mark.parametrize("size", [16, 21, 17], ids=["even", "tail of 5", "tail of 1"])
 def test_a_loss_sees_the_examples_of_all_replicas(size):
     assert_equal_on_one_and_two(Coupled, size)
+
+
+def test_a_student_that_is_built_by_its_first_batch():
+    assert_equal_on_one_and_two(Coupled, make_student=Subclassed)
 
 
 def test_a_loss_may_see_those_of_its_replica_alone():
