@@ -23,11 +23,19 @@ def gather_rows(structure):
         return structure
     context = tf.distribute.get_replica_context()
 
-    def gather(tensor):  # which forgets the shape
-        rows = context.all_gather(tensor, axis=0)
-        return tf.ensure_shape(rows, [None, *tensor.shape[1:]])
+    def gather(tensor):
+        # Devices exchange no bools or small integers, which masks and labels may be.
+        exchanged = tensor.dtype if tensor.dtype.size >= 4 else _wider(tensor.dtype)
+        rows = context.all_gather(tf.cast(tensor, exchanged), axis=0)
+        # It forgets the shape.
+        rows = tf.ensure_shape(rows, [None, *tensor.shape[1:]])
+        return tf.cast(rows, tensor.dtype)
 
     return keras.tree.map_structure(gather, structure)
+
+
+def _wider(dtype):
+    return tf.float32 if dtype.is_floating else tf.int32
 
 
 def _is_alone():

@@ -115,3 +115,25 @@ def test_global_batch_of_every_coupled_loss(name):
     cls = getattr(losses, name)
     arguments = FEATURES if issubclass(cls, losses.FeatureLoss) else {}
     assert_equal_on_one_and_two(lambda: cls(**arguments))
+
+
+def tagger(seed):
+    init = keras.initializers.GlorotUniform(seed=seed)
+    tokens = keras.Input((5,), dtype="int32")
+    layers = keras.layers
+    x = layers.Embedding(9, 4, mask_zero=True, embeddings_initializer=init)(tokens)
+    return keras.Model(tokens, layers.Dense(3, kernel_initializer=init)(x))
+
+
+def test_masked_positions_are_gathered_with_their_mask():
+    tokens = np.random.default_rng(0).integers(0, 9, (13, 5))
+    tokens[:, 3:] *= np.arange(13)[:, None] % 2
+    histories = []
+    for strategy in (tf.distribute.get_strategy(), on_two_devices()):
+        with strategy.scope():
+            distiller = keras_kd.Distiller(tagger(1), tagger(2), losses.DIST(), None, 0)
+            distiller.compile(keras.optimizers.SGD(0.05))
+        data = tf.data.Dataset.from_tensor_slices(tokens).batch(8)
+        histories.append(distiller.fit(data, epochs=2, verbose=0).history)
+    for name, values in histories[0].items():
+        assert_allclose(histories[1][name], values, rtol=1e-5, err_msg=name)
