@@ -13,6 +13,12 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     `keras_kd.Distiller`, in `keras.distillation.Distiller`, or as a plain Keras loss:
     `loss(teacher_outputs, student_outputs, sample_weight)`.
 
+    What `call` takes by keyword besides, `keras_kd.Distiller` passes on where a class
+    attribute says so: `takes_labels`, `takes_mask`, `takes_temperature` (one an
+    example), `takes_members` (the teacher's side is then a list, one entry a member,
+    and `weights` are theirs). With `couples_batch = True` and an attribute `batch` of
+    `"global"`, `call` gets the examples of all replicas and gives a value for each.
+
     Args:
         name: Name under which it is logged.
         reduction: As in `keras.losses.Loss`; `keras_kd.Distiller` reduces by itself,
@@ -33,7 +39,6 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     teacher_layer_name = None  # None: the model's output
     student_layer_name = None
 
-    # What `call` takes by keyword beside the two sides; `Distiller` passes it on.
     takes_temperature = False  # `temperature`: (batch,), 0 where the loss's own holds
     takes_labels = False  # `labels`: classes or rows of probabilities, None if unknown
     takes_mask = False  # `mask`: bool (batch, ...), False where a position is no data
