@@ -115,7 +115,8 @@ def test_distilled_student_is_closer_than_control_and_than_labels_alone(seed, tm
 @pytest.mark.data("mnist")
 def test_demo_runs_on_a_set_of_tensorflow_datasets(tmp_path):
     quick = ["--quick", "--dataset", "mnist", "--out", str(tmp_path)]
-    numbers = load_script().main(quick)
+    narrow = ["--teacher-width", "8", "--student-width", "4"]
+    numbers = load_script().main(quick + narrow)
     assert numbers["num_examples"] == 10_000
     assert numbers["teacher_accuracy"] > 0.5
 
