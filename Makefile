@@ -7,7 +7,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # Two processes or more, each with test files of its own; ARGS="-n0" runs all in one.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist loadfile --durations=12
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=8 --dist loadfile \
+	--no-loadscope-reorder --durations=12
 BENCHMARKS := $(wildcard benchmarks/speed/[a-z]*.py)
 
 TF_CPP_MIN_LOG_LEVEL ?= 2

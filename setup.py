@@ -44,7 +44,7 @@ TEST = [
     "hypothesis",
     "jax",
     "pytest>=8",
-    "pytest-xdist",
+    "pytest-xdist>=3.7",
     "scipy",
 ]
 # ruff is held to one minor version, because the next one may format differently.
