@@ -75,6 +75,31 @@ class Hyperparameter:
         )
 
 
+class HyperparameterAttribute:
+    """An attribute that takes a number within bounds, or its schedule, and gives it.
+
+    Setting a number takes effect at the next step, without a new trace. `_<name>` is
+    the `Hyperparameter` that `call` and `get_config` read.
+    """
+
+    def __init__(self, doc=None, **bounds):
+        self.__doc__ = doc
+        self._bounds = bounds  # of check_hyperparameter
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, owner, cls=None):
+        return self if owner is None else vars(owner)[f"_{self._name}"].value
+
+    def __set__(self, owner, value):
+        value = check_hyperparameter(self._name, value, **self._bounds)
+        if f"_{self._name}" in vars(owner):
+            vars(owner)[f"_{self._name}"].assign(value)
+        else:
+            vars(owner)[f"_{self._name}"] = Hyperparameter(value, self._name)
+
+
 @contextlib.contextmanager
 def at_step(step):
     """Let schedules inside stand at `step`, a number or a tensor."""

@@ -4,28 +4,6 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_number
-from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
-
-
-class TermWeight:
-    """An attribute of a loss: a factor >= 0 of one of its terms, or its schedule.
-
-    Setting a number takes effect at the next step, without a new trace. `_<name>` is
-    the `Hyperparameter` that `call` and `get_config` read.
-    """
-
-    def __set_name__(self, owner, name):
-        self._name = name
-
-    def __get__(self, loss, owner=None):
-        return self if loss is None else vars(loss)[f"_{self._name}"].value
-
-    def __set__(self, loss, value):
-        value = check_hyperparameter(self._name, value, at_least=0)
-        if f"_{self._name}" in vars(loss):
-            vars(loss)[f"_{self._name}"].assign(value)
-        else:
-            vars(loss)[f"_{self._name}"] = Hyperparameter(value, self._name)
 
 
 def as_factor(name, weight, values):

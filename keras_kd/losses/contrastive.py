@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import check_number, check_whole_number
-from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
+from keras_kd._common.hyperparameter import HyperparameterAttribute
 from keras_kd._common.labels import labelled_rows
 from keras_kd.losses._example_vectors import (
     example_vectors,
@@ -16,6 +16,7 @@ from keras_kd.losses._example_vectors import (
 from keras_kd.losses.batch_coupled import BatchCoupled
 from keras_kd.losses.feature_loss import FeatureLoss
 
+_BOUNDS = {"above": 0, "fix": "Common choices lie between 0.05 and 0.2."}
 _EXCLUDED = -1e30  # a score whose exponential is 0 without a NaN in any gradient
 
 
@@ -57,7 +58,7 @@ def crd(teacher_embeddings, student_embeddings, labels=None, *, temperature=0.07
     if ops.is_tensor(temperature):
         temperature = ops.cast(temperature, teacher.dtype)
     else:
-        temperature = _check_temperature(temperature)
+        temperature = check_number("temperature", temperature, **_BOUNDS)
     scores = ops.matmul(unit_rows(student), ops.transpose(unit_rows(teacher)))
     scores = scores / temperature
     own = ops.diagonal(scores)
@@ -128,6 +129,7 @@ class CRD(BatchCoupled, FeatureLoss):
     """
 
     takes_labels = True
+    temperature = HyperparameterAttribute("> 0, or its schedule.", **_BOUNDS)
 
     def __init__(
         self,
@@ -144,19 +146,9 @@ class CRD(BatchCoupled, FeatureLoss):
         if embedding_size is not None:
             check_whole_number("embedding_size", embedding_size, at_least=2)
         self.embedding_size = embedding_size
-        temperature = _check_temperature(temperature, check_hyperparameter)
-        self._temperature = Hyperparameter(temperature, "temperature")
+        self.temperature = temperature
         self._set_batch(batch)
         self.teacher_projector = self.student_projector = None
-
-    @property
-    def temperature(self):
-        """> 0, or its schedule. A number acts at once, without a new trace."""
-        return self._temperature.value
-
-    @temperature.setter
-    def temperature(self, value):
-        self._temperature.assign(_check_temperature(value, check_hyperparameter))
 
     @property
     def trainable_layers(self):
@@ -207,11 +199,7 @@ class CRD(BatchCoupled, FeatureLoss):
                 f"their size must be known. Received: shape {tuple(shape)}. Choose a "
                 "layer after the pooling, or build the model for one input size."
             )
-        ours, theirs = (
-            name or "output"
-            for name in (self.student_layer_name, self.teacher_layer_name)
-        )
-        name = f"{self.name}_{ours}_to_{theirs}_{side}_projector"
+        name = self._layer_name(f"{side}_projector")
         # float32 whatever the models' policies: it feeds a float32 loss.
         layer = keras.layers.Dense(self.embedding_size, dtype="float32", name=name)
         layer.build((None, math.prod(shape[1:])))
@@ -247,12 +235,3 @@ def _check_same_size(teacher, student):
             f"{teacher.shape[1]} (teacher) and {student.shape[1]} (student). Map both "
             "to one first; `CRD` does, with its `embedding_size`."
         )
-
-
-def _check_temperature(temperature, check=check_number):
-    return check(
-        "temperature",
-        temperature,
-        above=0,
-        fix="Common choices lie between 0.05 and 0.2.",
-    )

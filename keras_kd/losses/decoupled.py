@@ -12,9 +12,10 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_same_classes
+from keras_kd._common.hyperparameter import HyperparameterAttribute
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32, largest
-from keras_kd.losses._term_weight import TermWeight, as_factor
+from keras_kd.losses._term_weight import as_factor
 from keras_kd.losses.logits import knowledge_distillation
 from keras_kd.losses.tempered import TemperedLoss, check_temperature
 
@@ -172,8 +173,8 @@ class DecoupledKD(TemperedLoss):
     """
 
     takes_labels = True
-    alpha = TermWeight()
-    beta = TermWeight()
+    alpha = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
+    beta = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
 
     def __init__(
         self,

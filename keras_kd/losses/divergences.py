@@ -4,11 +4,17 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import check_number
-from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
+from keras_kd._common.hyperparameter import HyperparameterAttribute
 from keras_kd._common.numerics import kl_divergence
 from keras_kd.losses.tempered import TemperedLoss, tempered
 
 NEAREST_TO_AN_END = 1e-6  # of beta: float32 tells the mixture from a side so far
+_BOUNDS_OF_BETA = {
+    "at_least": NEAREST_TO_AN_END,
+    "at_most": 1 - NEAREST_TO_AN_END,
+    "fix": "The divergence is 0 at both ends: take KnowledgeDistillation in place of 0, "
+    "ReverseKLDivergence in place of 1.",
+}
 
 
 def reverse_kl_divergence(teacher_logits, student_logits, *, temperature=4.0):
@@ -92,7 +98,7 @@ def jensen_shannon_divergence(
     Reference: Agarwal et al. 2024 (GKD), equation 1.
     """
     if not ops.is_tensor(beta):
-        _check_beta(beta)
+        check_number("beta", beta, **_BOUNDS_OF_BETA)
     teacher, student, factor = tempered(teacher_logits, student_logits, temperature)
     beta = ops.convert_to_tensor(beta, dtype=teacher.dtype)
     mixture = _log_mixture(ops.log_softmax(teacher), ops.log_softmax(student), beta)
@@ -225,6 +231,8 @@ class JensenShannonDivergence(TemperedLoss):
     beta 0 and 1, a jump from almost 0, and has no factor T^2.
     """
 
+    beta = HyperparameterAttribute("In (0, 1), or its schedule.", **_BOUNDS_OF_BETA)
+
     def __init__(
         self,
         temperature=4.0,
@@ -234,17 +242,7 @@ class JensenShannonDivergence(TemperedLoss):
         dtype=None,
     ):
         super().__init__(temperature, name, reduction, dtype)
-        beta = _check_beta(beta, check_hyperparameter)
-        self._beta = Hyperparameter(beta, "beta")
-
-    @property
-    def beta(self):
-        """In (0, 1), or its schedule. A number acts at once, without a new trace."""
-        return self._beta.value
-
-    @beta.setter
-    def beta(self, value):
-        self._beta.assign(_check_beta(value, check_hyperparameter))
+        self.beta = beta
 
     def call(self, teacher_logits, student_logits, temperature=None):
         return jensen_shannon_divergence(
@@ -268,15 +266,4 @@ def _log_mixture(log_p, log_q, beta):
         gap <= 0,
         log_p + ops.log1p(ops.exp(below)),
         log_q + ops.log1p(ops.exp(-above)),
-    )
-
-
-def _check_beta(beta, check=check_number):
-    return check(
-        "beta",
-        beta,
-        at_least=NEAREST_TO_AN_END,
-        at_most=1 - NEAREST_TO_AN_END,
-        fix="The divergence is 0 at both ends: take KnowledgeDistillation in place of "
-        "0, ReverseKLDivergence in place of 1.",
     )

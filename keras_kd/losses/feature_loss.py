@@ -61,6 +61,12 @@ class FeatureLoss(DistillationLoss):
             "student_layer_name": self.student_layer_name,
         }
 
+    def _layer_name(self, kind):
+        """A name of its own for each pair of layers, the same in each process."""
+        teacher = self.teacher_layer_name or "output"
+        student = self.student_layer_name or "output"
+        return f"{self.name}_{student}_to_{teacher}_{kind}"
+
     def _check_axes(self, teacher_shape, student_shape):
         """Raise unless the two layers have the same kind of axes."""
         layers = self.teacher_layer_name, self.student_layer_name
@@ -99,12 +105,6 @@ class TrainedFeatureLoss(FeatureLoss):
             f"{type(self).__name__} trains a {kind} with the student, which "
             "keras.distillation.Distiller does not. Use keras_kd.Distiller."
         )
-
-    def _layer_name(self, kind):
-        """A name of its own for each pair of layers, the same in each process."""
-        teacher = self.teacher_layer_name or "output"
-        student = self.student_layer_name or "output"
-        return f"{self.name}_{student}_to_{teacher}_{kind}"
 
     def _check_widths(self, teacher, student, kind):
         """Raise where only a layer that is not there yet could make the widths meet."""

@@ -165,11 +165,6 @@ class HintLoss(TrainedFeatureLoss):
         """Refuse `keras.distillation.Distiller`, which trains no regressor."""
         self._refuse_untrained("regressor")
 
-    @classmethod
-    def from_config(cls, config):
-        regressor = keras.saving.deserialize_keras_object(config["regressor"])
-        return cls(**{**config, "regressor": regressor})
-
     def get_config(self):
         regressor = keras.saving.serialize_keras_object(self._given)
         return {**super().get_config(), "regressor": regressor}

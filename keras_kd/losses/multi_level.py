@@ -3,13 +3,14 @@
 import keras
 from keras import ops
 
+from keras_kd._common.hyperparameter import HyperparameterAttribute
 from keras_kd._common.weights import combined_mask
 from keras_kd.losses._probability_rows import (
     as_rows,
     log_relative_probs,
     real_positions,
 )
-from keras_kd.losses._term_weight import TermWeight, as_factor
+from keras_kd.losses._term_weight import as_factor
 from keras_kd.losses.batch_coupled import BatchCoupled, check_several
 from keras_kd.losses.distillation_loss import DistillationLoss
 from keras_kd.losses.logits import knowledge_distillation
@@ -132,9 +133,15 @@ class MultiLevelLogit(BatchCoupled, DistillationLoss):
     """
 
     takes_mask = True
-    instance_weight = TermWeight()
-    batch_weight = TermWeight()
-    class_weight = TermWeight()
+    instance_weight = HyperparameterAttribute(
+        "A weight >= 0, or its schedule.", at_least=0
+    )
+    batch_weight = HyperparameterAttribute(
+        "A weight >= 0, or its schedule.", at_least=0
+    )
+    class_weight = HyperparameterAttribute(
+        "A weight >= 0, or its schedule.", at_least=0
+    )
 
     def __init__(
         self,

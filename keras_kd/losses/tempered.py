@@ -4,9 +4,11 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_number, check_same_classes
-from keras_kd._common.hyperparameter import Hyperparameter, check_hyperparameter
+from keras_kd._common.hyperparameter import HyperparameterAttribute
 from keras_kd._common.numerics import at_least_float32, below_largest
 from keras_kd.losses.distillation_loss import DistillationLoss
+
+_BOUNDS = {"above": 0, "fix": "Common choices lie between 1 and 20."}
 
 
 class TemperedLoss(DistillationLoss):
@@ -17,19 +19,11 @@ class TemperedLoss(DistillationLoss):
 
     takes_temperature = True
 
+    temperature = HyperparameterAttribute("T > 0, or its schedule.", **_BOUNDS)
+
     def __init__(self, temperature, name, reduction, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        temperature = check_temperature(temperature, check_hyperparameter)
-        self._temperature = Hyperparameter(temperature, "temperature")
-
-    @property
-    def temperature(self):
-        """T > 0, or its schedule. A number acts at once, without a new trace."""
-        return self._temperature.value
-
-    @temperature.setter
-    def temperature(self, value):
-        self._temperature.assign(check_temperature(value, check_hyperparameter))
+        self.temperature = temperature
 
     def _of_each(self, temperature):
         """Its own temperature, or that of each example with its own in place of 0."""
@@ -69,7 +63,5 @@ def temperature_tensor(temperature, dtype):
     return ops.convert_to_tensor(temperature, dtype=dtype)
 
 
-def check_temperature(temperature, check=check_number):
-    return check(
-        "temperature", temperature, above=0, fix="Common choices lie between 1 and 20."
-    )
+def check_temperature(temperature):
+    return check_number("temperature", temperature, **_BOUNDS)
