@@ -99,7 +99,11 @@ class DistillationTerms:
                 temperature=batch.temperature,
                 member_weights=teacher.member_weights,
             )
-            if sample_weight is not None and getattr(loss, "is_scalar", False):
+            is_scalar = len(values.shape) == 0
+            if is_scalar:
+                first = keras.tree.flatten(student.outputs)[0]
+                values = ops.broadcast_to(values, ops.shape(first)[:1])
+            if sample_weight is not None and is_scalar:
                 raise ValueError(
                     f"Loss {name!r} gives one scalar a batch, so sample weights cannot "
                     "reach it. Return one value an example, shape (batch,), from its "

@@ -8,7 +8,7 @@ from keras_kd._common.weights import combined_mask
 
 def takes(loss, what):
     """Whether `call` takes "labels", "mask", "members" or "temperature" by keyword."""
-    return getattr(loss, f"takes_{what}", False)
+    return what in loss.takes
 
 
 def call_loss(loss, teacher, student, *, labels, temperature, member_weights):

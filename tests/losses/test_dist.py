@@ -258,4 +258,4 @@ def test_config_holds_what_was_given():
     assert (copy.beta, copy.gamma, copy.temperature) == (0.1, 0.7, 2.7)
     assert copy.batch == "replica"
     assert losses.DIST.couples_batch
-    assert losses.DIST.takes_mask
+    assert losses.DIST.takes == {"mask", "temperature"}

@@ -205,4 +205,4 @@ def test_config_holds_what_was_given():
     assert {name: getattr(copy, name) for name in weights} == weights
     assert copy.batch == "replica"
     assert losses.MultiLevelLogit.couples_batch
-    assert losses.MultiLevelLogit.takes_mask
+    assert losses.MultiLevelLogit.takes == {"mask"}
