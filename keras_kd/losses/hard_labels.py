@@ -54,7 +54,7 @@ def sampled_label(teacher_logits, student_logits, *, seed, temperature=1.0):
     >>> round(float(values[0]), 4)
     5.0134
 
-    Reference: Stanton et al. 2021, released code.
+    Reference: Stanton et al. 2021, released code; see `SampledLabel`.
     """
     _, student = at_least_float32(teacher_logits, student_logits)
     teacher, _, _ = tempered(teacher_logits, student_logits, temperature)

@@ -194,6 +194,7 @@ def test_masked_positions_are_no_rows(bad):
         return losses.dist(teacher, student, temperature=4.0, mask=real)
 
     assert_allclose(masked(*sides)[real], want, rtol=1e-10)
+    assert np.isfinite(masked(*sides)).all()
     found = gradients(masked, *sides)
     assert np.isfinite(found).all()
     assert not np.any(np.stack(found)[:, ~real])

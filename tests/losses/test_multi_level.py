@@ -149,8 +149,10 @@ def test_masked_positions_are_no_rows(bad):
         return losses.multi_level_logit(teacher, student, mask=real, **options)
 
     assert_allclose(masked(*sides)[real], want, rtol=1e-10)
+    assert np.isfinite(masked(*sides)).all()
     found = gradients(masked, *sides)
     assert np.isfinite(found).all()
+    assert not np.any(np.stack(found)[:, ~real])
     loss = losses.MultiLevelLogit(**options, dtype="float64")
     assert_allclose(loss.call(*sides, mask=real)[real], want, rtol=1e-6)
     exact = oracles.multi_level_logit(teacher[real], student[real], (1.0, 4.0))
