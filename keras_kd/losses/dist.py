@@ -130,7 +130,7 @@ class DIST(BatchCoupled, TemperedLoss):
     Reference: Huang et al. 2022, equations 6 to 9, and released code.
     """
 
-    takes_mask = True
+    takes = frozenset({"mask", "temperature"})
     beta = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
     gamma = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
 
@@ -144,8 +144,7 @@ class DIST(BatchCoupled, TemperedLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(temperature, name, reduction, dtype)
-        self._set_batch(batch)
+        super().__init__(temperature, name, reduction, dtype, batch=batch)
         self.beta = beta
         self.gamma = gamma
 

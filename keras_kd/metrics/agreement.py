@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes, check_whole_number
+from keras_kd._common.checks import check_same_shape, check_whole_number
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.streaming import StreamingMean
 from keras_kd._common.weights import unmasked_weight
@@ -74,7 +74,7 @@ class Agreement(StreamingMean):
 
 def _agrees(teacher, student, k):
     teacher, student = at_least_float32(teacher, student)
-    check_same_classes(teacher, student)
+    check_same_shape(teacher, student)
     predicted = ops.argmax(teacher, axis=-1)
     if k == 1:
         return ops.cast(ops.equal(predicted, ops.argmax(student, axis=-1)), "float32")

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_kd._common.checks import (
     check_number,
-    check_same_classes,
+    check_same_shape,
     check_whole_number,
 )
 from keras_kd._common.resampling import resampled_sums
@@ -155,7 +155,7 @@ class ConfidenceExaggeration(KeptExamples):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
         sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = map(self.on_host, (teacher_logits, student_logits))
-        check_same_classes(teacher, student)
+        check_same_shape(teacher, student)
         weight = np.ones(teacher.shape[:-1])
         if sample_weight is not None:
             weight = self.on_host(broadcast_weight(sample_weight, weight))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.weights import broadcast_weight, unmasked_weight
@@ -81,7 +81,7 @@ class DisagreementKinds(SegmentSums):
         """Take in labels, then logits `(batch, ..., classes)`, teacher first."""
         sample_weight = unmasked_weight(sample_weight, teacher, student)
         teacher, student = at_least_float32(teacher, student)
-        check_same_classes(teacher, student)
+        check_same_shape(teacher, student)
         labels, labelled = sparse_labels(labels, teacher)
         said = [ops.cast(ops.argmax(s, axis=-1), "int32") for s in (teacher, student)]
         teacher_right, student_right = (ops.equal(s, labels) for s in said)
@@ -175,7 +175,7 @@ class AgreementByConfidence(ConfidenceSums):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
         sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = at_least_float32(teacher_logits, student_logits)
-        check_same_classes(teacher, student)
+        check_same_shape(teacher, student)
         confidence = confidence_of(teacher)
         if sample_weight is None:
             weight = ops.ones_like(confidence)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.numerics import at_least_float32, kl_divergence
 from keras_kd._common.row_chunks import in_chunks
 from keras_kd._common.streaming import StreamingMean
@@ -19,7 +19,7 @@ class _Divergence(StreamingMean):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
         sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
         teacher, student = at_least_float32(teacher_logits, student_logits)
-        check_same_classes(teacher, student)
+        check_same_shape(teacher, student)
         self.add(in_chunks(self._values, teacher, student), sample_weight)
 
 

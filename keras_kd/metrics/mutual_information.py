@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_kd._common.checks import (
     check_choice,
-    check_same_classes,
+    check_same_shape,
     check_whole_number,
 )
 from keras_kd._common.numerics import at_least_float32
@@ -94,7 +94,7 @@ class _ContingencyTable(SegmentSums):
         """Take in a batch of `(batch, ..., classes)`, teacher first."""
         sample_weight = unmasked_weight(sample_weight, teacher, student)
         teacher, student = at_least_float32(teacher, student)
-        check_same_classes(teacher, student)
+        check_same_shape(teacher, student)
         if teacher.shape[-1] != self.num_classes:
             raise ValueError(
                 f"{type(self).__name__} was made for {self.num_classes} classes. "
