@@ -178,12 +178,21 @@ def _recording_call(layer, call):
     @functools.wraps(call)
     def recording_call(*args, **kwargs):
         outputs = call(*args, **kwargs)
-        for recording in getattr(_thread, "recordings", ()):
+        for recording in _under_way():
             if id(layer) in recording.wanted:
                 _take(recording, layer, outputs)
         return outputs
 
     return recording_call
+
+
+def _under_way():
+    """This thread's recordings of the present pass, not of one that it interrupts.
+
+    A model that its first batch builds may be traced in a graph of its own meanwhile.
+    """
+    recordings = getattr(_thread, "recordings", [])
+    return [one for one in recordings if one.graph is recordings[-1].graph]
 
 
 def _take(recording, layer, outputs):

@@ -274,6 +274,21 @@ def test_recordings_within_recordings_all_get_the_output():
     assert vars(layer) == before
 
 
+def test_a_pass_traced_within_a_pass_is_not_recorded_as_a_part_of_it():
+    layer = called_dense()
+
+    @tf.function(autograph=False)
+    def another(x):
+        with taps.record_outputs([layer]) as record:
+            layer(x)
+        return taps.output_of(record, layer, "dense")
+
+    with taps.record_outputs([layer]) as record:
+        output = layer(X[0])
+        another(X[1])
+    assert_array_equal(taps.output_of(record, layer, "dense"), output)
+
+
 def test_threads_record_their_own_pass_of_a_shared_layer():
     layer = called_dense()
     want = [layer(x).numpy() for x in X]
