@@ -10,7 +10,7 @@ from keras_kd._common.checks import (
     check_same_classes,
     check_whole_number,
 )
-from keras_kd._common.resampling import resampled_sums
+from keras_kd._common.resampling import bounded_means, resampled_sums
 from keras_kd._common.weights import broadcast_weight, unmasked_weight
 from keras_kd.metrics._kept_examples import KeptExamples
 
@@ -25,7 +25,7 @@ class DiagonalFit:
         below_diagonal: Share of examples on which the student is less sure.
         slope_interval: `(low, high)`, bootstrap percentiles.
         intercept_interval: `(low, high)`.
-        below_diagonal_interval: `(low, high)`.
+        below_diagonal_interval: `(low, high)`, Jeffreys' for equal weights.
         num_examples: Examples that count.
     """
 
@@ -204,7 +204,13 @@ class ConfidenceExaggeration(KeptExamples):
         moments, centre = _moments(points)
         drawn = resampled_sums(moments, self.num_resamples, self.seed)
         tail = (1.0 - self.level) / 2
-        intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in _line(drawn, centre))
+        slope, intercept, _ = _line(drawn, centre)
+        x, y, w = points[..., None]
+        below = bounded_means(
+            (y < x) * 1.0, w, [(0.0, 1.0)], self.num_resamples, self.seed
+        )
+        drawn = (slope, intercept, below)
+        intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in drawn)
         values = map(float, _line(moments.sum(axis=0), centre))
         return DiagonalFit(*values, *intervals, num_examples=len(moments))
 
