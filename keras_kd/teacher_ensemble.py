@@ -363,7 +363,9 @@ def _resolved_kinds(member, from_logits, multi_label):
         )
     stated = None
     if from_logits is not None:
-        probabilities = INDEPENDENT_PROBABILITIES if multi_label else CLASS_PROBABILITIES
+        probabilities = (
+            INDEPENDENT_PROBABILITIES if multi_label else CLASS_PROBABILITIES
+        )
         stated = LINEAR if from_logits else probabilities
     contradicted = CLASS_PROBABILITIES if multi_label else INDEPENDENT_PROBABILITIES
     if multi_label is not None and contradicted in read:

@@ -185,7 +185,7 @@ def _is_float(tensor):
 
 
 def _spans_more(weight, positions):
-    """Whether a weight has axes that these positions lack (a mask of a pooled layer)."""
+    """Whether a weight has axes that these positions lack: a mask, say, of a sum."""
     shape = list(weight.shape)
     while len(shape) > len(positions.shape) and shape[-1] == 1:
         shape.pop()

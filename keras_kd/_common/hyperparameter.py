@@ -91,7 +91,12 @@ class HyperparameterAttribute:
         self._name = name
 
     def __get__(self, owner, cls=None):
-        return self if owner is None else vars(owner)[f"_{self._name}"].value
+        if owner is None:
+            return self
+        held = vars(owner).get(f"_{self._name}")
+        if held is None:  # Keras asks before it sets
+            raise AttributeError(self._name)
+        return held.value
 
     def __set__(self, owner, value):
         value = check_hyperparameter(self._name, value, **self._bounds)

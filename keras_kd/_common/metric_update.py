@@ -4,8 +4,8 @@ import inspect
 
 import keras
 
+from keras_kd._common.examples import broadcast_weight
 from keras_kd._common.labels import sparse_labels
-from keras_kd._common.weights import broadcast_weight
 
 
 def update_of(metric):

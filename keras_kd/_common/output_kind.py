@@ -33,7 +33,8 @@ _SHAPING = {
     *("ExpandDims", "Cast", "Transpose", "Cropping1D", "Cropping2D"),
 }
 _KINDS_OF_OPS = {
-    **{"Softmax": CLASS_PROBABILITIES, "Sigmoid": INDEPENDENT_PROBABILITIES},
+    "Softmax": CLASS_PROBABILITIES,
+    "Sigmoid": INDEPENDENT_PROBABILITIES,
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BiasAdd", "Conv2D"), LINEAR),
     **dict.fromkeys(("Einsum", "LogSoftmax"), LINEAR),
 }

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_kd._common.weights import broadcast_weight, weighted
+from keras_kd._common.examples import broadcast_weight
+from keras_kd._common.weights import weighted
 
 
 def add_to(total, error, addend):

@@ -44,7 +44,9 @@ class DistillationTerms:
         self.names = unique_names(losses, outputs)
         self.layers = [None] * len(losses)  # lists, once the shapes are known
         self.taken = frozenset().union(*(loss.takes for loss in losses))
-        teacher = [_find_in_members(members, loss.teacher_layer_name) for loss in losses]
+        teacher = [
+            _find_in_members(members, loss.teacher_layer_name) for loss in losses
+        ]
         ours = [
             loss.student_layer_name
             and (student, find_layer(student, loss.student_layer_name, "student"))
@@ -165,8 +167,13 @@ def _of_structures(loss, taps, examples, teacher, student):
     """`Values` of a loss of keras.distillation, which takes whole outputs."""
     whole, mask = _whole_examples(examples), None
     if any(taps):
-        calls = _calls(loss, taps, whole._replace(teacher=teacher.structure,
-                       student=student.structure), teacher, student)
+        calls = _calls(
+            loss,
+            taps,
+            whole._replace(teacher=teacher.structure, student=student.structure),
+            teacher,
+            student,
+        )
         sides = [side[-1] for side in calls]
     else:
         sides = [_in_place(examples, student.structure), student.structure]

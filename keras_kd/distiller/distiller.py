@@ -215,7 +215,7 @@ class Distiller(KerasTrainer, keras.Model):
             **for_keras,
         )
         # Written to __dict__: Keras must not track what is in it.
-        vars(self) |= {"_compiled_with": compiled_with, "loss": loss}
+        vars(self).update(_compiled_with=compiled_with, loss=loss)
         self._label_loss = loss and LabelLoss(loss, loss_weights)
         self._trackers = None
         names = self._sides.student_names()

@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_kd._common.examples import combined_mask, counted_only, weigh
+from keras_kd._common.examples import Examples, combined_mask, counted_only, weigh
 from keras_kd._common.labels import (
     CLASS_INDICES,
     in_range,
+    labelled_by,
     meaning_of,
     without_missing,
 )
@@ -52,6 +53,14 @@ class LabelLoss:
             for name, one in examples.items()
             if losses[name]
         }
+
+    def values(self, labels, outputs):
+        """`Values` of one output on its labels."""
+        labels = ops.convert_to_tensor(labels)
+        meaning = self.meanings(["output"])["output"]
+        labelled = labelled_by(meaning, labels)
+        examples = Examples(None, outputs, labels, labelled=labelled)
+        return label_values(self.by_output(["output"])["output"], examples)
 
     def _match(self, names):
         if names not in self._matched:
@@ -93,11 +102,12 @@ def _readable(labels, examples):
 
 def _values(loss, labels, outputs, sample_weight):
     """What a loss says of each example; a scalar where it says no more."""
-    if isinstance(loss, keras.losses.Loss):
-        own_call = type(loss).__call__ is not keras.losses.Loss.__call__
-        if own_call and sample_weight is not None:
+    if _reduces_itself(loss):
+        if sample_weight is not None:
             return loss(labels, outputs, sample_weight)
-        function = loss if own_call else loss.call
+        function = loss
+    elif isinstance(loss, keras.losses.Loss):
+        function = loss.call
     else:
         function = loss
         labels, outputs = _at_one_rank(labels, outputs)
@@ -111,26 +121,37 @@ def _values(loss, labels, outputs, sample_weight):
 
 
 def _at_one_rank(labels, outputs):
-    """As Keras does before it calls a plain function: a last axis of 1 comes or goes."""
-    ranks = len(labels.shape), len(outputs.shape)
-    if ranks[0] == ranks[1] + 1 and labels.shape[-1] == 1:
-        return (labels, outputs[:, None]) if ranks[1] == 1 else (labels[..., 0], outputs)
-    if ranks[1] == ranks[0] + 1 and outputs.shape[-1] == 1:
-        return (labels[:, None], outputs) if ranks[0] == 1 else (labels, outputs[..., 0])
+    """What Keras gives a plain function: a last axis of 1 comes or goes."""
+    of_labels, of_outputs = len(labels.shape), len(outputs.shape)
+    if of_labels == of_outputs + 1 and labels.shape[-1] == 1:
+        if of_outputs == 1:
+            return labels, outputs[:, None]
+        return labels[..., 0], outputs
+    if of_outputs == of_labels + 1 and outputs.shape[-1] == 1:
+        if of_labels == 1:
+            return labels[:, None], outputs
+        return labels, outputs[..., 0]
     return labels, outputs
+
+
+def _reduces_itself(loss):
+    """Whether a loss has a `__call__` of its own in place of Keras's."""
+    return isinstance(loss, keras.losses.Loss) and (
+        type(loss).__call__ is not keras.losses.Loss.__call__
+    )
 
 
 def _of_a_scalar(value, loss, examples):
     """`Values` of a loss that has reduced its batch already."""
-    own_call = getattr(type(loss), "__call__", None) is not keras.losses.Loss.__call__
-    weighs = isinstance(loss, keras.losses.Loss) and own_call
-    if examples.sample_weight is not None and not weighs:
+    if examples.sample_weight is not None and not _reduces_itself(loss):
         raise ValueError(
             f"The label loss {_name(loss)!r} gives one scalar a batch, so sample "
             "weights cannot reach it. Return one value an example, shape (batch,)."
         )
-    first = examples.student[..., 0] if len(examples.student.shape) > 1 else (
-        examples.student
+    first = (
+        examples.student[..., 0]
+        if len(examples.student.shape) > 1
+        else (examples.student)
     )
     values = ops.broadcast_to(value, ops.shape(first)[:1])
     return weigh(values, examples._replace(sample_weight=None, mask=None))
@@ -195,5 +216,3 @@ def _takes_probabilities(loss):
         known = name in _CROSS_ENTROPIES.values()
         return name if known and not loss.get_config()["from_logits"] else None
     return _CROSS_ENTROPIES.get(getattr(loss, "__name__", None))
-
-

@@ -35,8 +35,9 @@ def objective(
     shares add up to the objective however unevenly a batch is cut.
     """
     groups = [label_terms or {}, distillation_terms or {}]
-    parts = [part for group in groups for term in group.values() for part in term.parts]
-    sizes = [ops.cast(size, "float32") for size in (*(p.size for p in parts), num_examples)]
+    terms = [term for group in groups for term in group.values()]
+    parts = [part for term in terms for part in term.parts]
+    sizes = [ops.cast(n, "float32") for n in (*(p.size for p in parts), num_examples)]
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1:
         sizes = ops.unstack(global_sum(ops.stack(sizes)), num=len(sizes))
@@ -49,7 +50,7 @@ def objective(
     )
     of_labels, of_teacher = (
         sum(
-            ops.cast(term.coefficient, "float32") * sum(next(shares) for _ in term.parts)
+            term.coefficient * sum(next(shares) for _ in term.parts)
             for term in group.values()
         )
         for group in groups

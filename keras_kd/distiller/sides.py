@@ -188,7 +188,10 @@ class Sides:
         """`{student's output: teacher's or None}` from both structures."""
         model = self.teacher and self.teacher.members[0]
         by_name = have_names(model, theirs) and have_names(self._student, ours)
-        teacher, student = self._named_teacher(theirs), named_outputs(self._student, ours)
+        teacher, student = (
+            self._named_teacher(theirs),
+            named_outputs(self._student, ours),
+        )
         return pair_outputs(teacher, student, by_name=by_name)
 
     def _stored(self, batch):
@@ -243,7 +246,10 @@ class Sides:
         """Before any batch: outputs that losses compare exist, and fit."""
         pairs = self._pair(theirs, ours)
         self._check_kinds(pairs)
-        teacher, student = self._named_teacher(theirs), named_outputs(self._student, ours)
+        teacher, student = (
+            self._named_teacher(theirs),
+            named_outputs(self._student, ours),
+        )
         for _, output, _ in self._terms.compared(list(student)):
             classes = teacher[pairs[output]].shape[-1], student[output].shape[-1]
             if None not in classes and classes[0] != classes[1]:

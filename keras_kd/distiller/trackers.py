@@ -36,7 +36,9 @@ class Trackers:
         self._distillation = _TermTrackers(
             "distillation_loss", {n: (n, size) for n, size in distillation.items()}
         )
-        prefixes = {name: "" if len(names) == 1 else f"{name}_" for name in fidelity_outputs}
+        prefixes = {
+            name: "" if len(names) == 1 else f"{name}_" for name in fidelity_outputs
+        }
         self._fidelity = {
             name: (
                 Agreement(name=f"{prefix}agreement"),

@@ -3,8 +3,8 @@
 from keras import ops
 
 from keras_kd._common.checks import check_leading_axes
+from keras_kd._common.examples import broadcast_weight
 from keras_kd._common.numerics import below_largest
-from keras_kd._common.weights import broadcast_weight
 from keras_kd.losses._sides import of_one_shape
 
 

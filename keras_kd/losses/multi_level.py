@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_kd._common.examples import combined_mask
 from keras_kd._common.hyperparameter import HyperparameterAttribute
-from keras_kd._common.weights import combined_mask
 from keras_kd.losses._probability_rows import (
     as_rows,
     log_relative_probs,

@@ -8,8 +8,9 @@ from keras_kd._common.checks import (
     check_same_shape,
     check_whole_number,
 )
+from keras_kd._common.examples import broadcast_weight
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
+from keras_kd._common.weights import unmasked_weight
 from keras_kd.metrics._segment_sums import SegmentSums
 
 _ESTIMATORS = ("plug_in", "miller_madow")

@@ -10,11 +10,11 @@ from keras import ops
 from keras_kd._common.batch import UNLABELED, unpack_batch
 from keras_kd._common.checks import check_same_shape
 from keras_kd._common.datasets import batches, num_steps
+from keras_kd._common.examples import broadcast_weight
 from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32, kl_divergence
 from keras_kd._common.outputs import as_float32
-from keras_kd._common.weights import broadcast_weight
 from keras_kd.metrics import ConfidenceExaggeration, NormalizedMutualInformation
 
 SHOWN_OF_A_KIND = 6
