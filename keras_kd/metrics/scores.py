@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_kd._common.examples import Values, examples_of, weigh
+from keras_kd._common.examples import Values, weigh
 from keras_kd._common.streaming import StreamingMean
 from keras_kd.metrics._confidence import calibration_gaps, hits
 from keras_kd.metrics.agreement import agreement_values
@@ -17,16 +17,6 @@ from keras_kd.metrics.divergence import (
     reverse_kl_values,
     total_variation_values,
 )
-
-__all__ = [
-    "SCORES",
-    "Score",
-    "ScoreMean",
-    "calibration_score",
-    "examples_of",
-    "score_values",
-    "scores_for",
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +177,8 @@ class ScoreMean(StreamingMean):
 
     Example:
 
-    >>> from keras_kd.metrics.scores import SCORES, ScoreMean, examples_of
+    >>> from keras_kd._common.examples import examples_of
+    >>> from keras_kd.metrics.scores import SCORES, ScoreMean
     >>> mean = ScoreMean(next(score for score in SCORES if score.name == "agreement"))
     >>> mean.update(examples_of(np.eye(3)[[0, 1]], np.eye(3)[[0, 2]]))
     >>> float(mean.result())
