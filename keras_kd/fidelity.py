@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
 from keras_kd._common.distribution import over_replicas
-from keras_kd._common.examples import examples_of
+from keras_kd._common.examples import broadcast_weight, combined_mask, examples_of
 from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.metric_update import update_of
@@ -17,7 +17,7 @@ from keras_kd._common.output_kind import output_kind
 from keras_kd._common.outputs import as_float32
 from keras_kd._common.streaming import StreamingMean
 from keras_kd._common.table import format_table
-from keras_kd._common.weights import broadcast_weight, combined_mask, position_weight
+from keras_kd._common.weights import position_weight
 from keras_kd.metrics import (
     Agreement,
     ExpectedCalibrationError,

@@ -4,7 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from keras_kd.report.bootstrap import percentile_interval, resampled_means
+from keras_kd.report.bootstrap import (
+    DIFFERENCES,
+    SHARES,
+    percentile_interval,
+    resampled_means,
+)
 
 NUM_BINS = 15
 NUM_CONFIDENCE_BINS = 10
@@ -33,6 +38,8 @@ KINDS = (
     "both_wrong_same",
     "both_wrong_different",
 )
+# What one example can say: a share; all other scores have no bounds.
+SHARE_SCORES = {"accuracy", "agreement", "agreement_top5", *KINDS}
 
 
 def numbers_of(seen, *, num_resamples, level, seed):
@@ -120,13 +127,29 @@ def _means_and_draws(seen, weights, num_resamples, seed):
             if side != "teacher":
                 cases = _kinds(seen.columns["teacher"], own)
                 columns += [(side, k, c, weights["labelled"]) for k, c in cases.items()]
+    bounds = [SHARES if name in SHARE_SCORES else None for _, name, *_ in columns]
+    apart = _shares_apart(columns)
+    columns, bounds = columns + apart, bounds + [DIFFERENCES] * len(apart)
     values, weight = (
         np.stack([column[i] for column in columns], axis=-1) for i in (2, 3)
     )
-    draws = resampled_means(values, weight, num_resamples=num_resamples, seed=seed)
+    draws = resampled_means(
+        values, weight, bounds=bounds, num_resamples=num_resamples, seed=seed
+    )
     means = (np.where(weight > 0, values, 0) * weight).sum(0) / weight.sum(0)
     keys = [column[:2] for column in columns]
     return _gathered(keys, means), _gathered(keys, draws)
+
+
+def _shares_apart(columns):
+    """Columns of differences between the sides' shares, of `_differences`."""
+    known = {column[:2]: column[2:] for column in columns}
+    return [
+        (f"{a}_minus_{b}", name, known[a, name][0] - known[b, name][0], weight)
+        for (a, name), (_, weight) in known.items()
+        for b in ("teacher", "control")
+        if name in SHARE_SCORES and a == "student" and (b, name) in known
+    ]
 
 
 def _gathered(keys, means):
@@ -168,7 +191,9 @@ def _differences(values, draws, level):
         f"{first}_minus_{second}": {
             name: _entry(
                 values[first][name] - values[second][name],
-                draws[first][name] - draws[second][name],
+                draws.get(f"{first}_minus_{second}", {}).get(
+                    name, draws[first][name] - draws[second][name]
+                ),
                 level,
             )
             for a, b, name in pairs

@@ -8,13 +8,13 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.batch import UNLABELED, unpack_batch
-from keras_kd._common.checks import check_same_classes
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.datasets import batches, num_steps
+from keras_kd._common.examples import broadcast_weight
 from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.numerics import at_least_float32, kl_divergence
 from keras_kd._common.outputs import as_float32
-from keras_kd._common.weights import broadcast_weight
 from keras_kd.metrics import ConfidenceExaggeration, NormalizedMutualInformation
 
 SHOWN_OF_A_KIND = 6
@@ -122,7 +122,7 @@ class _Reader:
         logits = {side: _rows(side, model(x)) for side, model in self._models.items()}
         teacher = logits["teacher"]
         for side in self._students:
-            check_same_classes(teacher, logits[side])
+            check_same_shape(teacher, logits[side])
         if labels is not None:
             indices, labelled = sparse_labels(labels, teacher)
             labels = ops.where(labelled > 0, indices, UNLABELED)
