@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.datasets import as_dataset, batches, num_steps
 from keras_kd._common.distribution import over_replicas
-from keras_kd._common.examples import broadcast_weight, combined_mask
+from keras_kd._common.examples import broadcast_weight, combined_mask, examples_of
 from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.metric_update import update_of
@@ -256,7 +256,7 @@ class FidelityPass:
                 metric.update_state(teacher, logits[side], sample_weight=weight)
         sides = (teacher, logits["student"]) if self._given else ()
         for update in self._updates:
-            update(batch.labels, *sides, weight)
+            update(examples_of(*sides, batch.labels, batch.sample_weight, mask=mask))
         if batch.labels is not None:
             for side, metrics in self._generalization.items():
                 _update_generalization(metrics, batch.labels, logits[side], weight)
@@ -274,7 +274,7 @@ class FidelityPass:
                 for name in ("labels", "weight")
             )
             for update in self._host_updates:
-                update(labels, teacher, student, weight)
+                update(examples_of(teacher, student, labels, weight))
 
     def _all_metrics(self):
         groups = [*self._generalization.values(), *self._fidelity.values()]

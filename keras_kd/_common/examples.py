@@ -65,8 +65,6 @@ def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None)
     *sides, student = at_least_float32(*sides)
     teacher = sides[0] if sides else None
     check_same_shape(student if teacher is None else teacher, student)
-    if teacher is not None:
-        _check_same_axes("teacher", teacher.shape, "student", student.shape)
     if mask is not None and len(mask.shape) >= len(student.shape):
         mask = None  # of positions that the outputs no longer have
     classes = labelled = None
