@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice
+from keras_kd._common.distribution import global_sum
 from keras_kd._common.weights import broadcast_weight
 
 SPATIAL = ("mean", "flatten")
@@ -64,43 +65,83 @@ def sums_of_rows(a, b, weight):
     )
 
 
-def sums_of_moments(sums, widths, i, j):
-    """What `_hsic` takes, of layers i and j, from the sums that `CKAMatrix` keeps."""
-    size = ops.where(sums["size"] == 0, 1.0, sums["size"])
-    ends = np.cumsum([0, *widths[0], *widths[1]])
-    part_i, part_j = (slice(int(ends[k]), int(ends[k + 1])) for k in (i, j))
-    mean_i, mean_j = (sums["features"][part] / size for part in (part_i, part_j))
-    square_i, square_j = (ops.sum(mean * mean) for mean in (mean_i, mean_j))
-    if i == j:
-        products = sums[f"products_{i}"]
-    else:
-        shift = int(ends[len(widths[0])])
-        products = sums["products"][
-            part_i, int(ends[j]) - shift : int(ends[j + 1]) - shift
-        ]
-    # |x - m|^2 = |x|^2 - 2 x.m + |m|^2, multiplied out for both layers.
-    norm_products = (
-        sums["norm_products"][i, j]
-        - 2 * ops.sum(sums["norms_by_features"][i, part_j] * mean_j)
-        - 2 * ops.sum(sums["norms_by_features"][j, part_i] * mean_i)
-        + 4 * ops.sum(mean_i * ops.matmul(products, mean_j))
-        + square_j * sums["norms"][i]
-        + square_i * sums["norms"][j]
-        - 3 * size * square_i * square_j
-    )
-    centred = products - size * mean_i[:, None] * mean_j
+def extended(x):
+    """Rows [1, x, |x|^2]: sums of their products hold all moments that CKA takes."""
+    norms = ops.sum(x * x, axis=-1, keepdims=True)
+    return ops.concatenate([ops.ones_like(norms), x, norms], axis=-1)
+
+
+def moved(sums, of_rows, of_columns):
+    """Sums of products of extended rows, about centres that lie elsewhere.
+
+    Args:
+        sums: `(sum of all d + 2, sum of all d + 2)`, of the layers of two sides.
+        of_rows: How far the centre moves of each layer along the rows, `(d,)` each.
+        of_columns: The same of each layer along the columns.
+    """
+    sums = ops.transpose(_moved_rows(sums, of_rows))
+    return ops.transpose(_moved_rows(sums, of_columns))
+
+
+def _moved_rows(sums, steps):
+    parts, start = [], 0
+    for step in steps:
+        end = start + 1 + step.shape[0]
+        one, x, norm = sums[start : start + 1], sums[start + 1 : end], sums[end]
+        # |x - s|^2 = |x|^2 - 2 s.x + |s|^2.
+        norm = norm[None] - 2 * ops.matmul(step[None], x) + ops.sum(step * step) * one
+        parts += [one, x - step[:, None] * one, norm]
+        start = end + 1
+    return ops.concatenate(parts, axis=0)
+
+
+def moved_centre(kept, x, weight):
+    """`(kept, centre, step)`: the mean of all examples so far, of all replicas.
+
+    Sums of products about a place far from the data lose their digits, and those of
+    replicas can be added only where they are about one place.
+
+    Args:
+        kept: `[copies, weight, centre]`, 0 at first. Replicas hold a copy each; where
+            their sum is read, the number of copies tells what one of them is.
+        x: `(n, d)`, rows of the batch, those of this replica.
+        weight: `(n,)`.
+    """
+    kept = kept / ops.where(kept[0] == 0, 1.0, kept[0])
+    before, centre = kept[1], kept[2:]
+    new = ops.append(ops.sum(weight), ops.matmul(weight, x - centre))
+    new = global_sum(new)
+    total = before + new[0]
+    step = new[1:] / ops.where(total == 0, 1.0, total)
+    centre = centre + step
+    counts = ops.stack([ops.ones_like(total), total])
+    return ops.concatenate([counts, centre]), centre, step
+
+
+def sums_of_moments(block, centres):
+    """What `_hsic` takes, from sums of products of two layers' extended rows.
+
+    Args:
+        block: `(d_a + 2, d_b + 2)`.
+        centres: Of both layers: what the rows are less of.
+    """
+    size = ops.where(block[0, 0] == 0, 1.0, block[0, 0])
+    steps = block[1:-1, 0] / size, block[0, 1:-1] / size
+    block = moved(block, steps[:1], steps[1:])
+    norms = block[-1, 0], block[0, -1]
     return (
-        ops.sum(centred * centred),
-        norm_products,
-        _variance(sums["norms"][i], size * square_i),
-        _variance(sums["norms"][j], size * square_j),
+        ops.sum(ops.square(block[1:-1, 1:-1])),
+        block[-1, -1],
+        *(
+            _variance(left, size * ops.sum(ops.square(centre + step)))
+            for left, centre, step in zip(norms, centres, steps, strict=True)
+        ),
     )
 
 
-def _variance(norms, of_mean):
+def _variance(left, of_mean):
     """Sum of squared distances from the mean; 0 where it is nothing but rounding."""
-    left = norms - of_mean
-    return ops.where(left > _ROUNDING * norms, left, 0.0)
+    return ops.where(left > _ROUNDING * (left + of_mean), left, 0.0)
 
 
 def centred(x, weight, size):
@@ -122,9 +163,17 @@ def without(x, weight):
 
 
 def weight_of(sample_weight, x):
+    """One weight an example, float64."""
     if sample_weight is None:
         return ops.ones_like(x[:, 0])
-    return broadcast_weight(sample_weight, x[:, 0])
+    weight = ops.cast(ops.convert_to_tensor(sample_weight), "float64")
+    if len(weight.shape) and None not in (weight.shape[0], x.shape[0]):
+        if weight.shape[0] != x.shape[0]:
+            raise ValueError(
+                "`sample_weight` must hold one weight an example. Received: shape "
+                f"{tuple(weight.shape)} for {x.shape[0]} examples."
+            )
+    return broadcast_weight(weight, x[:, 0])
 
 
 def layer_rows(name, layers, spatial):

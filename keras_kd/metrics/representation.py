@@ -6,6 +6,7 @@ differ. Rotating or scaling a layer's features changes nothing.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice
@@ -15,7 +16,10 @@ from keras_kd.metrics._cka_sums import (
     check_memory,
     check_same_examples,
     cka_of_pairs,
+    extended,
     layer_rows,
+    moved,
+    moved_centre,
     product,
     sums_of_moments,
     sums_of_rows,
@@ -128,8 +132,9 @@ class CKAMatrix(keras.metrics.Metric):
         name: Defaults to `"cka_matrix"`.
         dtype: Of the result. Defaults to `keras.config.floatx()`.
 
-    Under a strategy call `build` before the first batch. Means far above the standard
-    deviations cost digits: at a ratio of 1,000 about 5 are left.
+    Under a strategy call `build` before the first batch. Sums are about the mean of the
+    examples so far, of all replicas, so that means far above the standard deviations
+    cost no digits but those that the features themselves have lost.
 
     Example:
 
@@ -143,6 +148,7 @@ class CKAMatrix(keras.metrics.Metric):
     Reference: Kornblith et al. 2019, figure 2.
     """
 
+    takes = ("teacher_layers", "student_layers")
     _direction = "up"
 
     def __init__(self, debiased=True, spatial="mean", name="cka_matrix", dtype=None):
@@ -165,16 +171,10 @@ class CKAMatrix(keras.metrics.Metric):
             return
         check_memory(*widths)
         self._widths = widths
-        both = [*widths[0], *widths[1]]
-        shapes = {
-            "size": (),
-            "features": (sum(both),),
-            "norms": (len(both),),
-            "norm_products": (len(both), len(both)),
-            "norms_by_features": (len(both), sum(both)),
-            "products": (sum(widths[0]), sum(widths[1])),
-            **{f"products_{i}": (d, d) for i, d in enumerate(both)},
-        }
+        sides = [sum(d + 2 for d in side) for side in widths]
+        shapes = {"centre": (2 + sum(sum(widths, ())),), "cross": tuple(sides)}
+        for i, d in enumerate(sum(widths, ())):
+            shapes[f"own_{i}"] = (d + 2, d + 2)
         with keras.StatelessScope():  # which makes variables on leaving it, in no graph
             for key, shape in shapes.items():
                 self._sums[key] = self.add_variable(shape, "zeros", "float64", name=key)
@@ -187,37 +187,48 @@ class CKAMatrix(keras.metrics.Metric):
         self.build(*([x.shape[-1] for x in side] for side in (teachers, students)))
         weight = weight_of(sample_weight, teachers[0])
         both = [without(x, weight) for x in teachers + students]
-        features = ops.concatenate(both, axis=-1)
-        norms = ops.stack([ops.sum(x * x, axis=-1) for x in both], axis=-1)
-        by_weight = [x * weight[:, None] for x in both]
+        widths = np.cumsum(sum(self._widths, ()))[:-1]
+        sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
+        everything = ops.concatenate(both, axis=-1)
+        kept, centre, step = moved_centre(sums["centre"], everything, weight)
+        steps = ops.split(step, widths)
+        rows = [extended(x) for x in ops.split(everything - centre, widths, axis=-1)]
+        weighted = [x * weight[:, None] for x in rows]
         middle = len(teachers)
-        new = {
-            "size": ops.sum(weight),
-            "features": ops.matmul(weight, features),
-            "norms": ops.matmul(weight, norms),
-            "norm_products": product(norms * weight[:, None], norms),
-            "norms_by_features": product(norms * weight[:, None], features),
-            "products": product(
-                ops.concatenate(by_weight[:middle], axis=-1),
-                ops.concatenate(both[middle:], axis=-1),
-            ),
-        }
-        for i, (x, weighted) in enumerate(zip(both, by_weight, strict=True)):
-            new[f"products_{i}"] = product(weighted, x)
+        new = {"centre": kept}
+        new["cross"] = moved(sums["cross"], steps[:middle], steps[middle:]) + product(
+            ops.concatenate(weighted[:middle], axis=-1),
+            ops.concatenate(rows[middle:], axis=-1),
+        )
+        for i, step in enumerate(steps):
+            old = moved(sums[f"own_{i}"], [step], [step])
+            new[f"own_{i}"] = old + product(weighted[i], rows[i])
         for key, value in new.items():
-            self._sums[key].assign(ops.convert_to_tensor(self._sums[key]) + value)
+            self._sums[key].assign(value)
 
     def result(self):
         """`(teacher layers, student layers)`; NaN before the first batch."""
         if self._widths is None:
             return ops.convert_to_tensor(float("nan"), dtype=self.dtype)
         sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
-        middle, count = len(self._widths[0]), len(sum(self._widths, ()))
+        copies, centre = sums["centre"][0], sums["centre"][2:]
+        centre = centre / ops.where(copies == 0, 1.0, copies)
+        centres = ops.split(centre, np.cumsum(sum(self._widths, ()))[:-1])
+        starts = [np.cumsum([0, *(d + 2 for d in side)]) for side in self._widths]
+        middle = len(self._widths[0])
+
+        def sums_of(i, j):
+            block = sums[f"own_{i}"]
+            if i != j:
+                rows, columns = starts[0][i : i + 2], starts[1][j - middle :][:2]
+                block = sums["cross"][slice(*rows), slice(*columns)]
+            return sums_of_moments(block, (centres[i], centres[j]))
+
         matrix = cka_of_pairs(
             range(middle),
-            range(middle, count),
-            lambda i, j: sums_of_moments(sums, self._widths, i, j),
-            sums["size"],
+            range(middle, len(centres)),
+            sums_of,
+            sums["cross"][0, 0],
             self.debiased,
         )
         return ops.cast(matrix, self.dtype)
@@ -251,6 +262,8 @@ class LinearCKA(CKAMatrix):
 
     Reference: Kornblith et al. 2019, section 3.
     """
+
+    takes = ("teacher_features", "student_features")
 
     def __init__(self, debiased=True, spatial="mean", name="linear_cka", dtype=None):
         super().__init__(debiased, spatial, name, dtype)
