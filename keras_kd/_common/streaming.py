@@ -19,25 +19,40 @@ def add_to(total, error, addend):
 
 
 class StreamingMean(keras.metrics.Metric):
-    """Weighted mean over all examples of all batches; NaN before the first one."""
+    """Weighted mean over all examples of all batches; NaN before the first one.
 
-    def __init__(self, name, dtype=None):
+    Args:
+        name: Of the metric.
+        dtype: Of the result. Defaults to `keras.config.floatx()`. The sums are of this
+            dtype too, though of float32 at least.
+        columns: Means at once, of values `(batch, ..., columns)`. Defaults to None: one
+            mean of values of any shape.
+    """
+
+    def __init__(self, name, dtype=None, *, columns=None):
         super().__init__(name=name, dtype=dtype)
+        self._shape = () if columns is None else (columns,)
+        wide = "float64" if self.dtype == "float64" else "float32"
         self._sums = [
-            self.add_variable((), "zeros", name=part)
+            self.add_variable(self._shape, "zeros", dtype=wide, name=part)
             for part in ("total", "total_error", "count", "count_error")
         ]
 
     def add(self, values, sample_weight=None):
         """Take in one value an example (or a position), of any shape."""
-        values = ops.cast(values, self.dtype)
+        values = ops.cast(values, self._sums[0].dtype)
         if sample_weight is None:
             weight = ops.ones_like(values)
         else:
             weight = broadcast_weight(sample_weight, values)
+        axes = tuple(range(len(values.shape) - len(self._shape)))
         total, total_error, count, count_error = self._sums
-        add_to(total, total_error, ops.sum(weighted(values, weight)))
-        add_to(count, count_error, ops.sum(weight))
+        add_to(total, total_error, ops.sum(weighted(values, weight), axis=axes))
+        add_to(count, count_error, ops.sum(weight, axis=axes))
+
+    def add_values(self, values):
+        """Take in `Values`, weighed already."""
+        self.add(values.values, values.weight)
 
     @property
     def count(self):
@@ -50,7 +65,7 @@ class StreamingMean(keras.metrics.Metric):
         total, total_error, count, count_error = map(ops.convert_to_tensor, self._sums)
         count = count + count_error
         mean = (total + total_error) / ops.where(count == 0, 1.0, count)
-        return ops.where(count == 0, float("nan"), mean)
+        return ops.cast(ops.where(count == 0, float("nan"), mean), self.dtype)
 
 
 class SumOfMeans(keras.metrics.Metric):
