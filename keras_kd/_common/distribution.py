@@ -11,8 +11,8 @@ def num_replicas():
 
 
 def global_sum(local):
-    """Sum of a tensor over all replicas; outside of them it is that of all already."""
-    if _is_alone():
+    """Sum of a tensor over all replicas (inside a step: replica context)."""
+    if num_replicas() == 1:
         return local
     return tf.distribute.get_replica_context().all_reduce("SUM", local)
 

@@ -4,7 +4,6 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice
-from keras_kd._common.distribution import global_sum
 from keras_kd._common.weights import broadcast_weight
 
 SPATIAL = ("mean", "flatten")
@@ -95,27 +94,9 @@ def _moved_rows(sums, steps):
     return ops.concatenate(parts, axis=0)
 
 
-def moved_centre(kept, x, weight):
-    """`(kept, centre, step)`: the mean of all examples so far, of all replicas.
-
-    Sums of products about a place far from the data lose their digits, and those of
-    replicas can be added only where they are about one place.
-
-    Args:
-        kept: `[copies, weight, centre]`, 0 at first. Replicas hold a copy each; where
-            their sum is read, the number of copies tells what one of them is.
-        x: `(n, d)`, rows of the batch, those of this replica.
-        weight: `(n,)`.
-    """
-    kept = kept / ops.where(kept[0] == 0, 1.0, kept[0])
-    before, centre = kept[1], kept[2:]
-    new = ops.append(ops.sum(weight), ops.matmul(weight, x - centre))
-    new = global_sum(new)
-    total = before + new[0]
-    step = new[1:] / ops.where(total == 0, 1.0, total)
-    centre = centre + step
-    counts = ops.stack([ops.ones_like(total), total])
-    return ops.concatenate([counts, centre]), centre, step
+def mean_of(total):
+    """The mean, from `[weight, weighted sums]`; 0 before any weight."""
+    return total[1:] / ops.where(total[0] == 0, 1.0, total[0])
 
 
 def sums_of_moments(block, centres):

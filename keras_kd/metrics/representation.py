@@ -18,8 +18,8 @@ from keras_kd.metrics._cka_sums import (
     cka_of_pairs,
     extended,
     layer_rows,
+    mean_of,
     moved,
-    moved_centre,
     product,
     sums_of_moments,
     sums_of_rows,
@@ -172,12 +172,20 @@ class CKAMatrix(keras.metrics.Metric):
         check_memory(*widths)
         self._widths = widths
         sides = [sum(d + 2 for d in side) for side in widths]
-        shapes = {"centre": (2 + sum(sum(widths, ())),), "cross": tuple(sides)}
+        shapes = {"cross": tuple(sides)}
         for i, d in enumerate(sum(widths, ())):
             shapes[f"own_{i}"] = (d + 2, d + 2)
         with keras.StatelessScope():  # which makes variables on leaving it, in no graph
             for key, shape in shapes.items():
                 self._sums[key] = self.add_variable(shape, "zeros", "float64", name=key)
+            self._total = keras.Variable(
+                "zeros",
+                (1 + sum(sum(widths, ())),),
+                "float64",
+                trainable=False,
+                aggregation="mean",  # when it is assigned, so that replicas read one
+                name="total",
+            )
 
     def update_state(self, teacher_layers, student_layers, sample_weight=None):
         """Take in a batch: one array `(batch, ..., d)` a layer, teacher first."""
@@ -190,29 +198,41 @@ class CKAMatrix(keras.metrics.Metric):
         widths = np.cumsum(sum(self._widths, ()))[:-1]
         sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
         everything = ops.concatenate(both, axis=-1)
-        kept, centre, step = moved_centre(sums["centre"], everything, weight)
+        centre, step = self._move_centre(everything, weight)
         steps = ops.split(step, widths)
         rows = [extended(x) for x in ops.split(everything - centre, widths, axis=-1)]
         weighted = [x * weight[:, None] for x in rows]
         middle = len(teachers)
-        new = {"centre": kept}
-        new["cross"] = moved(sums["cross"], steps[:middle], steps[middle:]) + product(
+        by_pair = product(
             ops.concatenate(weighted[:middle], axis=-1),
             ops.concatenate(rows[middle:], axis=-1),
         )
+        old = moved(sums["cross"], steps[:middle], steps[middle:])
+        new = {"cross": old + by_pair}
         for i, step in enumerate(steps):
             old = moved(sums[f"own_{i}"], [step], [step])
             new[f"own_{i}"] = old + product(weighted[i], rows[i])
         for key, value in new.items():
             self._sums[key].assign(value)
 
+    def _move_centre(self, x, weight):
+        """`(centre, step)`: the mean so far, of all replicas, and how far it moved.
+
+        Sums of products about a place far from the data lose their digits, and those of
+        replicas can be added only where they are about one place.
+        """
+        before = mean_of(self._total)
+        new = ops.append(ops.sum(weight), ops.matmul(weight, x))
+        self._total.assign(self._total + new)
+        centre = mean_of(self._total)
+        return centre, centre - before
+
     def result(self):
         """`(teacher layers, student layers)`; NaN before the first batch."""
         if self._widths is None:
             return ops.convert_to_tensor(float("nan"), dtype=self.dtype)
         sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
-        copies, centre = sums["centre"][0], sums["centre"][2:]
-        centre = centre / ops.where(copies == 0, 1.0, copies)
+        centre = mean_of(self._total)
         centres = ops.split(centre, np.cumsum(sum(self._widths, ()))[:-1])
         starts = [np.cumsum([0, *(d + 2 for d in side)]) for side in self._widths]
         middle = len(self._widths[0])
