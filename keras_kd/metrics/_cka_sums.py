@@ -1,5 +1,7 @@
 """Sums over examples that linear CKA is made of, in float64."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from keras import ops
 
@@ -64,34 +66,81 @@ def sums_of_rows(a, b, weight):
     )
 
 
-def extended(x):
-    """Rows [1, x, |x|^2]: sums of their products hold all moments that CKA takes."""
-    norms = ops.sum(x * x, axis=-1, keepdims=True)
-    return ops.concatenate([ops.ones_like(norms), x, norms], axis=-1)
+class Moments(NamedTuple):
+    """Sums over examples of the products of one side's numbers with the other's.
+
+    A side has one or more layers. Of each example it gives features z, those of all its
+    layers in a row, and a head: 1, and |z|^2 of each layer.
+    """
+
+    features: Any  # (d_a, d_b): z with z
+    head: Any  # (1 + layers_a, d_b): head with z
+    features_head: Any  # (d_a, 1 + layers_b): z with head
+    heads: Any  # (1 + layers_a, 1 + layers_b): head with head
 
 
-def moved(sums, of_rows, of_columns):
-    """Sums of products of extended rows, about centres that lie elsewhere.
+def moment_shapes(widths_a, widths_b):
+    """Shapes of the `Moments` of two sides, from the widths of their layers."""
+    d_a, d_b = sum(widths_a), sum(widths_b)
+    h_a, h_b = 1 + len(widths_a), 1 + len(widths_b)
+    return Moments((d_a, d_b), (h_a, d_b), (d_a, h_b), (h_a, h_b))
+
+
+def moments(layers_a, layers_b, weight):
+    """`Moments` of a batch, of each side's layers, `(n, d)` each."""
+    (z_a, head_a), (z_b, head_b) = map(_with_heads, (layers_a, layers_b))
+    z_a, head_a = z_a * weight[:, None], head_a * weight[:, None]
+    pairs = (z_a, z_b), (head_a, z_b), (z_a, head_b), (head_a, head_b)
+    return Moments(*(product(*pair) for pair in pairs))
+
+
+def moved(sums, steps_a, steps_b):
+    """`Moments` about centres that lie elsewhere.
+
+    A step s makes z to z - s, and |z|^2 to |z|^2 - 2 s.z + |s|^2: in a head, what it
+    was plus squares times its first number, 1, less twice `across` z.
 
     Args:
-        sums: `(sum of all d + 2, sum of all d + 2)`, of the layers of two sides.
-        of_rows: How far the centre moves of each layer along the rows, `(d,)` each.
-        of_columns: The same of each layer along the columns.
+        sums: `Moments`.
+        steps_a: How far the centre moves of each of the first side's layers, `(d,)`.
+        steps_b: The same of the second side's.
     """
-    sums = ops.transpose(_moved_rows(sums, of_rows))
-    return ops.transpose(_moved_rows(sums, of_columns))
+    (step_a, across_a, change_a), (step_b, across_b, change_b) = map(
+        _change_of_head, (steps_a, steps_b)
+    )
+    back_b, change_b = ops.transpose(across_b), ops.transpose(change_b)
+    # Of the head with what is not moved yet on the other side, and of z likewise.
+    head_z = change_a @ sums.head - 2 * across_a @ sums.features
+    heads = change_a @ sums.heads - 2 * across_a @ sums.features_head
+    z_head = sums.features_head @ change_b - 2 * sums.features @ back_b
+    one_z = sums.head[:1]
+    one_head = sums.heads[:1] @ change_b - 2 * one_z @ back_b
+    z_one = sums.features_head[:, 0] - step_a * sums.heads[0, 0]
+    # One product of two rows: fewer passes over what is by far the largest.
+    away = product(ops.stack([step_a, z_one]), ops.stack([one_z[0], step_b]))
+    return Moments(
+        sums.features - away,
+        head_z - heads[:, :1] * step_b,
+        z_head - step_a[:, None] * one_head,
+        heads @ change_b - 2 * head_z @ back_b,
+    )
 
 
-def _moved_rows(sums, steps):
-    parts, start = [], 0
-    for step in steps:
-        end = start + 1 + step.shape[0]
-        one, x, norm = sums[start : start + 1], sums[start + 1 : end], sums[end]
-        # |x - s|^2 = |x|^2 - 2 s.x + |s|^2.
-        norm = norm[None] - 2 * ops.matmul(step[None], x) + ops.sum(step * step) * one
-        parts += [one, x - step[:, None] * one, norm]
-        start = end + 1
-    return ops.concatenate(parts, axis=0)
+def _change_of_head(steps):
+    widths = [step.shape[0] for step in steps]
+    step = ops.concatenate(steps)
+    layers = np.arange(len(widths) + 1)[:, None]  # 0 is the head's first number
+    is_own = (layers == np.repeat(layers[1:], widths)).astype("float64")
+    across = step * is_own
+    squares = ops.sum(across * across, axis=1, keepdims=True)
+    size = len(layers)
+    return step, across, np.eye(size) + squares * np.eye(1, size)
+
+
+def _with_heads(layers):
+    norms = [ops.sum(z * z, axis=-1) for z in layers]
+    head = ops.stack([ops.ones_like(norms[0]), *norms], axis=-1)
+    return ops.concatenate(layers, axis=-1), head
 
 
 def mean_of(total):
@@ -99,20 +148,28 @@ def mean_of(total):
     return total[1:] / ops.where(total[0] == 0, 1.0, total[0])
 
 
-def sums_of_moments(block, centres):
-    """What `_hsic` takes, from sums of products of two layers' extended rows.
+def of_two_layers(sums, widths_a, widths_b, a, b):
+    """Of the `Moments` of two sides, those of layer a of one and b of the other."""
+    ends_a, ends_b = np.cumsum([0, *widths_a]), np.cumsum([0, *widths_b])
+    rows, columns = slice(*ends_a[a : a + 2]), slice(*ends_b[b : b + 2])
+    head_a, head_b = slice(0, 2 + a, 1 + a), slice(0, 2 + b, 1 + b)
+    return Moments(
+        sums.features[rows, columns],
+        sums.head[head_a, columns],
+        sums.features_head[rows, head_b],
+        sums.heads[head_a, head_b],
+    )
 
-    Args:
-        block: `(d_a + 2, d_b + 2)`.
-        centres: Of both layers: what the rows are less of.
-    """
-    size = ops.where(block[0, 0] == 0, 1.0, block[0, 0])
-    steps = block[1:-1, 0] / size, block[0, 1:-1] / size
-    block = moved(block, steps[:1], steps[1:])
-    norms = block[-1, 0], block[0, -1]
+
+def sums_of_moments(sums, centres):
+    """What `_hsic` takes, from `Moments` of two layers about these centres."""
+    size = ops.where(sums.heads[0, 0] == 0, 1.0, sums.heads[0, 0])
+    steps = sums.features_head[:, 0] / size, sums.head[0] / size
+    sums = moved(sums, steps[:1], steps[1:])
+    norms = sums.heads[1, 0], sums.heads[0, 1]
     return (
-        ops.sum(ops.square(block[1:-1, 1:-1])),
-        block[-1, -1],
+        ops.sum(ops.square(sums.features)),
+        sums.heads[1, 1],
         *(
             _variance(left, size * ops.sum(ops.square(centre + step)))
             for left, centre, step in zip(norms, centres, steps, strict=True)

@@ -12,15 +12,17 @@ from keras import ops
 from keras_kd._common.checks import check_choice
 from keras_kd.metrics._cka_sums import (
     SPATIAL,
+    Moments,
     centred,
     check_memory,
     check_same_examples,
     cka_of_pairs,
-    extended,
     layer_rows,
     mean_of,
+    moment_shapes,
+    moments,
     moved,
-    product,
+    of_two_layers,
     sums_of_moments,
     sums_of_rows,
     weight_of,
@@ -171,13 +173,15 @@ class CKAMatrix(keras.metrics.Metric):
             return
         check_memory(*widths)
         self._widths = widths
-        sides = [sum(d + 2 for d in side) for side in widths]
-        shapes = {"cross": tuple(sides)}
+        shapes = {"cross": moment_shapes(*widths)}
         for i, d in enumerate(sum(widths, ())):
-            shapes[f"own_{i}"] = (d + 2, d + 2)
+            shapes[f"own_{i}"] = moment_shapes([d], [d])
         with keras.StatelessScope():  # which makes variables on leaving it, in no graph
-            for key, shape in shapes.items():
-                self._sums[key] = self.add_variable(shape, "zeros", "float64", name=key)
+            for key, of_both in shapes.items():
+                self._sums[key] = [
+                    self.add_variable(shape, "zeros", "float64", name=f"{key}_{part}")
+                    for part, shape in of_both._asdict().items()
+                ]
             self._total = keras.Variable(
                 "zeros",
                 (1 + sum(sum(widths, ())),),
@@ -196,24 +200,21 @@ class CKAMatrix(keras.metrics.Metric):
         weight = weight_of(sample_weight, teachers[0])
         both = [without(x, weight) for x in teachers + students]
         widths = np.cumsum(sum(self._widths, ()))[:-1]
-        sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
         everything = ops.concatenate(both, axis=-1)
         centre, step = self._move_centre(everything, weight)
         steps = ops.split(step, widths)
-        rows = [extended(x) for x in ops.split(everything - centre, widths, axis=-1)]
-        weighted = [x * weight[:, None] for x in rows]
+        rows = ops.split(everything - centre, widths, axis=-1)
         middle = len(teachers)
-        by_pair = product(
-            ops.concatenate(weighted[:middle], axis=-1),
-            ops.concatenate(rows[middle:], axis=-1),
-        )
-        old = moved(sums["cross"], steps[:middle], steps[middle:])
-        new = {"cross": old + by_pair}
-        for i, step in enumerate(steps):
-            old = moved(sums[f"own_{i}"], [step], [step])
-            new[f"own_{i}"] = old + product(weighted[i], rows[i])
-        for key, value in new.items():
-            self._sums[key].assign(value)
+        sides = {"cross": (slice(None, middle), slice(middle, None))}
+        sides |= {f"own_{i}": (slice(i, i + 1),) * 2 for i in range(len(rows))}
+        for key, (a, b) in sides.items():
+            before = moved(self._moments(key), steps[a], steps[b])
+            new = moments(rows[a], rows[b], weight)
+            for part, old, more in zip(self._sums[key], before, new, strict=True):
+                part.assign(old + more)
+
+    def _moments(self, key):
+        return Moments(*map(ops.convert_to_tensor, self._sums[key]))
 
     def _move_centre(self, x, weight):
         """`(centre, step)`: the mean so far, of all replicas, and how far it moved.
@@ -231,24 +232,22 @@ class CKAMatrix(keras.metrics.Metric):
         """`(teacher layers, student layers)`; NaN before the first batch."""
         if self._widths is None:
             return ops.convert_to_tensor(float("nan"), dtype=self.dtype)
-        sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
         centre = mean_of(self._total)
         centres = ops.split(centre, np.cumsum(sum(self._widths, ()))[:-1])
-        starts = [np.cumsum([0, *(d + 2 for d in side)]) for side in self._widths]
         middle = len(self._widths[0])
+        sums = {key: self._moments(key) for key in self._sums}
 
         def sums_of(i, j):
-            block = sums[f"own_{i}"]
+            pair = sums[f"own_{i}"]
             if i != j:
-                rows, columns = starts[0][i : i + 2], starts[1][j - middle :][:2]
-                block = sums["cross"][slice(*rows), slice(*columns)]
-            return sums_of_moments(block, (centres[i], centres[j]))
+                pair = of_two_layers(sums["cross"], *self._widths, i, j - middle)
+            return sums_of_moments(pair, (centres[i], centres[j]))
 
         matrix = cka_of_pairs(
             range(middle),
             range(middle, len(centres)),
             sums_of,
-            sums["cross"][0, 0],
+            sums["cross"].heads[0, 0],
             self.debiased,
         )
         return ops.cast(matrix, self.dtype)
