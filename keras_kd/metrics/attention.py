@@ -68,6 +68,7 @@ def _overlaps(maps, threshold, pooled, sample_weight):
         iou = iou + 0.0 * ops.sum(side, axis=_positions(side))
     # The pooled form is the mean over images weighted by the size of their unions.
     weight = union if pooled else ops.cast(union > 0, iou.dtype)
+    weight = ops.where(ops.isnan(iou), 1.0, weight)
     size = ops.sum(weight)
     if sample_weight is not None:
         weight = weight * broadcast_weight(sample_weight, weight)
