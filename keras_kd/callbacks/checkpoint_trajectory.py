@@ -9,13 +9,14 @@ import numpy as np
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.files import replacing
+from keras_kd._common.table import InTable
 from keras_kd.callbacks._every import EveryEpochs
 
 _NAME = re.compile(r"weights_(\d+)\.npz")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Snapshot:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Snapshot(InTable):
     """Weights of one moment of training.
 
     Attributes:
