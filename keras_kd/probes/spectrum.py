@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_kd._common.checks import check_choice, check_number, check_whole_number
+from keras_kd._common.table import InTable, shown
 
 
 class _Pairs(NamedTuple):
@@ -23,8 +24,8 @@ _ORDERS = {
 }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Eigenvalues:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Eigenvalues(InTable):
     """What `top_eigenvalues` found.
 
     Attributes:
@@ -60,9 +61,14 @@ class Eigenvalues:
         ax.set_ylabel("eigenvalue")
         return ax
 
+    def _table(self):
+        pairs = zip(self.values, self.residuals, strict=True)
+        rows = [[i, *map(shown, pair)] for i, pair in enumerate(pairs, start=1)]
+        return ["rank", "eigenvalue", "residual"], rows
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TraceEstimate:
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class TraceEstimate(InTable):
     """What `hessian_trace` found.
 
     Attributes:
