@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_kd._common.table import InTable, bin_table
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import examples_of, weigh
+from keras_kd._common.table import InTable, bin_table
 from keras_kd.metrics._confidence import (
     ConfidenceSums,
     confidence_of,

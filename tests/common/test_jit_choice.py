@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_kd._common.jit_choice import FasterOfTwo, JitChoice
 from numpy.testing import assert_allclose
 from small_models import mlp, numpy_weights, sparse_cross_entropy, toy_data
 
 from keras_kd._common import jit_choice
-from keras_kd._common.jit_choice import FasterOfTwo, JitChoice
 
 
 class Machine:
