@@ -63,6 +63,12 @@ class DistillationTerms:
         return None not in self.layers
 
     @property
+    def layers_by_loss(self):
+        """`{loss name: layers}` of the losses that train some."""
+        rows = zip(self.names, self.layers, strict=True)
+        return {name: list(layers) for name, layers in rows if layers}
+
+    @property
     def trained_layers(self):
         """Those made so far: projectors, regressors."""
         return [layer for layers in self.layers for layer in layers or ()]
