@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.checks import check_same_classes
+from keras_kd._common.labels import are_class_indices, sparse_labels
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.weights import broadcast_weight, combined_mask
 
 
 class Examples(NamedTuple):
@@ -35,6 +38,55 @@ class Values(NamedTuple):
     size: Any  # scalar: how many count, whatever their sample weight
 
 
+def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None):
+    """`Examples` of two classifiers: cast, compared and with class labels.
+
+    Args:
+        teacher: Logits `(batch, ..., classes)`; None where only labels are compared.
+        student: Same shape.
+        labels: Class indices, `(batch, ...)` or with a last axis of 1, or one-hot rows.
+            `UNLABELED` (-1) and all-zero rows are missing. Defaults to None.
+        sample_weight: `(batch,)` or more axes. Defaults to None: all count alike.
+        mask: `(batch, ...)`. Defaults to the Keras masks that both sides carry.
+    """
+    sides = [side for side in (teacher, student) if side is not None]
+    mask = combined_mask(*sides) if mask is None else ops.cast(mask, "bool")
+    *sides, student = at_least_float32(*sides)
+    teacher = sides[0] if sides else None
+    check_same_classes(student if teacher is None else teacher, student)
+    if teacher is not None:
+        _check_same_axes("teacher", teacher.shape, "student", student.shape)
+    if mask is not None and len(mask.shape) >= len(student.shape):
+        mask = None  # of positions that the outputs no longer have
+    classes = labelled = None
+    if labels is not None:
+        labels = labels if hasattr(labels, "shape") else ops.convert_to_tensor(labels)
+        one_hot = not are_class_indices(labels, student)
+        classes, labelled = sparse_labels(labels, student)
+        shape = labels.shape if one_hot else (*classes.shape, student.shape[-1])
+        _check_same_axes("labels", shape, "logits", student.shape)
+    if sample_weight is not None:
+        sample_weight = ops.convert_to_tensor(sample_weight)
+        first = sample_weight.shape[:1]
+        _check_same_axes("sample_weight", first, "logits", student.shape[: len(first)])
+    return Examples(teacher, student, labels, classes, labelled, sample_weight, mask)
+
+
+def _check_same_axes(name, shape, other_name, other_shape):
+    """Raise where axes differ, before any operation can broadcast one of them."""
+    shape, other_shape = tuple(shape), tuple(other_shape)
+    same = len(shape) == len(other_shape) and all(
+        a is None or b is None or a == b
+        for a, b in zip(shape, other_shape, strict=True)
+    )
+    if not same:
+        raise ValueError(
+            f"`{name}` and `{other_name}` must be of the same examples and positions. "
+            f"Received: axes {shape} of {name}, {other_shape} of {other_name}. Give "
+            "both of one batch, in one order."
+        )
+
+
 def weigh(values, examples, *, of_labels=False):
     """`Values` from one value an example or position of `examples`.
 
@@ -58,3 +110,10 @@ def weigh(values, examples, *, of_labels=False):
 def weighted_sum(values):
     """Sum of `Values`, each times its weight."""
     return ops.sum(values.values * values.weight)
+
+
+def weighted_mean(values):
+    """Mean of `Values` by their weight: one number, NaN where nothing weighs."""
+    count = ops.sum(values.weight)
+    mean = weighted_sum(values) / ops.where(count == 0, ops.ones_like(count), count)
+    return ops.where(count == 0, float("nan"), mean)

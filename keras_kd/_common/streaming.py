@@ -19,12 +19,20 @@ def add_to(total, error, addend):
 
 
 class StreamingMean(keras.metrics.Metric):
-    """Weighted mean over all examples of all batches; NaN before the first one."""
+    """Weighted mean over all examples of all batches; NaN before the first one.
 
-    def __init__(self, name, dtype=None):
+    Args:
+        name: Of the metric.
+        dtype: Of the sums and the result. Defaults to `keras.config.floatx()`.
+        columns: Means at once, of values `(batch, ..., columns)`. Defaults to None: one
+            mean of values of any shape.
+    """
+
+    def __init__(self, name, dtype=None, *, columns=None):
         super().__init__(name=name, dtype=dtype)
+        self._shape = () if columns is None else (columns,)
         self._sums = [
-            self.add_variable((), "zeros", name=part)
+            self.add_variable(self._shape, "zeros", name=part)
             for part in ("total", "total_error", "count", "count_error")
         ]
 
@@ -35,9 +43,14 @@ class StreamingMean(keras.metrics.Metric):
             weight = ops.ones_like(values)
         else:
             weight = broadcast_weight(sample_weight, values)
+        axes = tuple(range(len(values.shape) - len(self._shape)))
         total, total_error, count, count_error = self._sums
-        add_to(total, total_error, ops.sum(weighted(values, weight)))
-        add_to(count, count_error, ops.sum(weight))
+        add_to(total, total_error, ops.sum(weighted(values, weight), axis=axes))
+        add_to(count, count_error, ops.sum(weight, axis=axes))
+
+    def add_values(self, values):
+        """Take in `Values`, weighed already."""
+        self.add(values.values, values.weight)
 
     @property
     def count(self):

@@ -15,6 +15,25 @@ def confidence_of(logits):
     return largest(ops.softmax(logits, axis=-1))[..., 0]
 
 
+def hits(classes, logits):
+    """1 where the largest logit is that of the class, 0 elsewhere."""
+    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.cast(ops.equal(predicted, classes), logits.dtype)
+
+
+def bin_of(confidence, num_bins):
+    """Number of the bin: bin b holds confidences in (b / B, (b + 1) / B]."""
+    index = ops.cast(ops.ceil(confidence * num_bins), "int32") - 1
+    return ops.clip(index, 0, num_bins - 1)
+
+
+def calibration_gaps(classes, logits, num_bins):
+    """`(..., bins)`: hit less confidence, in the bin of the confidence, 0 elsewhere."""
+    confidence = confidence_of(logits)
+    bins = ops.one_hot(bin_of(confidence, num_bins), num_bins, dtype=confidence.dtype)
+    return bins * (hits(classes, logits) - confidence)[..., None]
+
+
 def label_weight(labelled, sample_weight):
     """Weight of each row: 0 where it has no label."""
     if sample_weight is None:
@@ -41,10 +60,7 @@ class ConfidenceSums(SegmentSums):
         super().__init__(num_bins, num_values=2, name=name, dtype=dtype)
 
     def add_hits(self, confidence, hits, weight):
-        """Bin b holds confidences in ((b - 1) / B, b / B]."""
-        index = ops.cast(ops.ceil(confidence * self.num_bins), "int32") - 1
-        index = ops.clip(index, 0, self.num_bins - 1)
-        self.add(index, weight, hits, confidence)
+        self.add(bin_of(confidence, self.num_bins), weight, hits, confidence)
 
     def get_config(self):
         return {**super().get_config(), "num_bins": self.num_bins}

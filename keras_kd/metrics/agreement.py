@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes, check_whole_number
-from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.checks import check_whole_number
+from keras_kd._common.examples import weighted_mean
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import unmasked_weight
+from keras_kd.metrics._weighed import of_both
 
 
 def agreement(teacher, student, k=1, *, sample_weight=None):
@@ -31,9 +31,23 @@ def agreement(teacher, student, k=1, *, sample_weight=None):
 
     Reference: Stanton et al. 2021, equation 3.
     """
-    metric = Agreement(k=k)
-    metric.update_state(teacher, student, sample_weight)
-    return metric.result()
+    values = _values_of(check_whole_number("k", k, at_least=1))
+    return weighted_mean(of_both(values, teacher, student, sample_weight))
+
+
+def agreement_values(teacher, student, k=1):
+    """Of each example: 1 where the student's top k holds the teacher's prediction."""
+    predicted = ops.argmax(teacher, axis=-1)
+    if k == 1:
+        same = ops.equal(predicted, ops.argmax(student, axis=-1))
+        return ops.cast(same, student.dtype)
+    # Rank of the teacher's class for the student; ties count as argmax counts them.
+    score = ops.take_along_axis(student, predicted[..., None], axis=-1)
+    classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
+    earlier = classes < predicted[..., None]
+    ahead = ops.logical_or(student > score, ops.logical_and(student == score, earlier))
+    rank = ops.sum(ops.cast(ahead, "int32"), axis=-1)
+    return ops.cast(rank < k, student.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -56,6 +70,7 @@ class Agreement(StreamingMean):
     Reference: Stanton et al. 2021, equation 3.
     """
 
+    takes = ("teacher", "student")
     _direction = "up"
 
     def __init__(self, k=1, name=None, dtype=None):
@@ -65,23 +80,12 @@ class Agreement(StreamingMean):
 
     def update_state(self, teacher, student, sample_weight=None):
         """Take in a batch of `(batch, ..., classes)`, teacher first."""
-        sample_weight = unmasked_weight(sample_weight, teacher, student)
-        self.add(_agrees(teacher, student, self.k), sample_weight)
+        values = _values_of(self.k)
+        self.add_values(of_both(values, teacher, student, sample_weight))
 
     def get_config(self):
         return {**super().get_config(), "k": self.k}
 
 
-def _agrees(teacher, student, k):
-    teacher, student = at_least_float32(teacher, student)
-    check_same_classes(teacher, student)
-    predicted = ops.argmax(teacher, axis=-1)
-    if k == 1:
-        return ops.cast(ops.equal(predicted, ops.argmax(student, axis=-1)), "float32")
-    # Rank of the teacher's class for the student; ties count as argmax counts them.
-    score = ops.take_along_axis(student, predicted[..., None], axis=-1)
-    classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
-    earlier = classes < predicted[..., None]
-    ahead = ops.logical_or(student > score, ops.logical_and(student == score, earlier))
-    rank = ops.sum(ops.cast(ahead, "int32"), axis=-1)
-    return ops.cast(rank < k, "float32")
+def _values_of(k):
+    return lambda teacher, student: agreement_values(teacher, student, k)

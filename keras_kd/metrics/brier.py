@@ -3,11 +3,9 @@
 import keras
 from keras import ops
 
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.examples import weighted_mean
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import unmasked_weight
-from keras_kd.metrics._confidence import label_weight
+from keras_kd.metrics._weighed import of_labels
 
 
 def brier_score(labels, logits, *, sample_weight=None):
@@ -33,9 +31,14 @@ def brier_score(labels, logits, *, sample_weight=None):
 
     Reference: Brier 1950, Verification of forecasts expressed in terms of probability.
     """
-    metric = BrierScore()
-    metric.update_state(labels, logits, sample_weight)
-    return metric.result()
+    return weighted_mean(of_labels(brier_values, labels, logits, sample_weight))
+
+
+def brier_values(classes, logits):
+    """Squared distance of the probabilities from the one-hot class, of each row."""
+    probs = ops.softmax(logits, axis=-1)
+    one_hot = ops.one_hot(classes, logits.shape[-1], dtype=probs.dtype)
+    return ops.sum(ops.square(probs - one_hot), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -54,6 +57,7 @@ class BrierScore(StreamingMean):
     0.5
     """
 
+    takes = ("labels", "logits")
     _direction = "down"
 
     def __init__(self, name="brier", dtype=None):
@@ -61,10 +65,4 @@ class BrierScore(StreamingMean):
 
     def update_state(self, labels, logits, sample_weight=None):
         """Take in labels and logits `(batch, ..., classes)`."""
-        sample_weight = unmasked_weight(sample_weight, logits)
-        (logits,) = at_least_float32(logits)
-        labels, labelled = sparse_labels(labels, logits)
-        probs = ops.softmax(logits, axis=-1)
-        one_hot = ops.one_hot(labels, logits.shape[-1], dtype=probs.dtype)
-        distance = ops.sum(ops.square(probs - one_hot), axis=-1)
-        self.add(distance, label_weight(labelled, sample_weight))
+        self.add_values(of_labels(brier_values, labels, logits, sample_weight))

@@ -3,15 +3,10 @@
 import keras
 from keras import ops
 
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.examples import weighted_mean
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import unmasked_weight
-from keras_kd.metrics._confidence import (
-    ConfidenceSums,
-    confidence_and_hits,
-    label_weight,
-)
+from keras_kd.metrics._confidence import ConfidenceSums, confidence_and_hits
+from keras_kd.metrics._weighed import of_labels
 
 
 def negative_log_likelihood(labels, logits, *, sample_weight=None):
@@ -32,9 +27,13 @@ def negative_log_likelihood(labels, logits, *, sample_weight=None):
     >>> round(float(nll), 4)  # log 2
     0.6931
     """
-    metric = NegativeLogLikelihood()
-    metric.update_state(labels, logits, sample_weight)
-    return metric.result()
+    return weighted_mean(of_labels(nll_values, labels, logits, sample_weight))
+
+
+def nll_values(classes, logits):
+    """-log softmax(logits)[class] of each row."""
+    log_probs = ops.log_softmax(logits, axis=-1)
+    return -ops.take_along_axis(log_probs, classes[..., None], axis=-1)[..., 0]
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -53,6 +52,7 @@ class NegativeLogLikelihood(StreamingMean):
     0.6931
     """
 
+    takes = ("labels", "logits")
     _direction = "down"
 
     def __init__(self, name="nll", dtype=None):
@@ -60,17 +60,13 @@ class NegativeLogLikelihood(StreamingMean):
 
     def update_state(self, labels, logits, sample_weight=None):
         """Take in labels and logits `(batch, ..., classes)`."""
-        sample_weight = unmasked_weight(sample_weight, logits)
-        (logits,) = at_least_float32(logits)
-        labels, labelled = sparse_labels(labels, logits)
-        log_probs = ops.log_softmax(logits, axis=-1)
-        values = -ops.take_along_axis(log_probs, labels[..., None], axis=-1)[..., 0]
-        self.add(values, label_weight(labelled, sample_weight))
+        self.add_values(of_labels(nll_values, labels, logits, sample_weight))
 
 
 class _CalibrationError(ConfidenceSums):
     """Gaps between accuracy and confidence in equal-width bins, to be summed up."""
 
+    takes = ("labels", "logits")
     _direction = "down"
 
     def update_state(self, labels, logits, sample_weight=None):

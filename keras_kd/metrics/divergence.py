@@ -3,24 +3,27 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
-from keras_kd._common.numerics import at_least_float32, kl_divergence
+from keras_kd._common.examples import weighted_mean
+from keras_kd._common.numerics import kl_divergence
 from keras_kd._common.row_chunks import in_chunks
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import unmasked_weight
+from keras_kd.metrics._weighed import of_both
 
 
 class _Divergence(StreamingMean):
-    """Mean of a divergence that `_values(teacher, student)` gives of each example."""
+    """Mean of the values that a function gives of each example."""
 
+    takes = ("teacher", "student")
     _direction = "down"
+
+    def __init__(self, values, name, dtype):
+        self._values = values
+        super().__init__(name, dtype)
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
-        teacher, student = at_least_float32(teacher_logits, student_logits)
-        check_same_classes(teacher, student)
-        self.add(in_chunks(self._values, teacher, student), sample_weight)
+        sides = teacher_logits, student_logits
+        self.add_values(of_both(self._values, *sides, sample_weight))
 
 
 def predictive_kl(teacher_logits, student_logits, *, sample_weight=None):
@@ -44,9 +47,13 @@ def predictive_kl(teacher_logits, student_logits, *, sample_weight=None):
 
     Reference: Stanton et al. 2021, equation 4 (whose printed sign is reversed).
     """
-    metric = PredictiveKL()
-    metric.update_state(teacher_logits, student_logits, sample_weight)
-    return metric.result()
+    sides = teacher_logits, student_logits
+    return weighted_mean(of_both(predictive_kl_values, *sides, sample_weight))
+
+
+def predictive_kl_values(teacher, student):
+    """KL(teacher || student) of each example or position."""
+    return in_chunks(kl_divergence, teacher, student)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -68,10 +75,7 @@ class PredictiveKL(_Divergence):
     """
 
     def __init__(self, name="predictive_kl", dtype=None):
-        super().__init__(name, dtype)
-
-    def _values(self, teacher, student):
-        return kl_divergence(teacher, student)
+        super().__init__(predictive_kl_values, name, dtype)
 
 
 def reverse_kl(teacher_logits, student_logits, *, sample_weight=None):
@@ -94,9 +98,13 @@ def reverse_kl(teacher_logits, student_logits, *, sample_weight=None):
     >>> round(float(keras_kd.metrics.reverse_kl(t, s)), 4)
     0.323
     """
-    metric = ReverseKL()
-    metric.update_state(teacher_logits, student_logits, sample_weight)
-    return metric.result()
+    sides = teacher_logits, student_logits
+    return weighted_mean(of_both(reverse_kl_values, *sides, sample_weight))
+
+
+def reverse_kl_values(teacher, student):
+    """KL(student || teacher) of each example or position."""
+    return in_chunks(kl_divergence, student, teacher)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -116,10 +124,7 @@ class ReverseKL(_Divergence):
     """
 
     def __init__(self, name="reverse_kl", dtype=None):
-        super().__init__(name, dtype)
-
-    def _values(self, teacher, student):
-        return kl_divergence(student, teacher)
+        super().__init__(reverse_kl_values, name, dtype)
 
 
 def jensen_shannon(teacher_logits, student_logits, *, sample_weight=None):
@@ -144,9 +149,19 @@ def jensen_shannon(teacher_logits, student_logits, *, sample_weight=None):
 
     Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy.
     """
-    metric = JensenShannon()
-    metric.update_state(teacher_logits, student_logits, sample_weight)
-    return metric.result()
+    sides = teacher_logits, student_logits
+    return weighted_mean(of_both(jensen_shannon_values, *sides, sample_weight))
+
+
+def jensen_shannon_values(teacher, student):
+    """Mean KL of both sides from their mean, of each example or position."""
+    return in_chunks(_jensen_shannon, teacher, student)
+
+
+def _jensen_shannon(teacher, student):
+    # The logits of the mean: those of the sum, as log 2 shifts all classes alike.
+    mean = ops.logaddexp(ops.log_softmax(teacher), ops.log_softmax(student))
+    return 0.5 * (kl_divergence(teacher, mean) + kl_divergence(student, mean))
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -168,13 +183,7 @@ class JensenShannon(_Divergence):
     """
 
     def __init__(self, name="jensen_shannon", dtype=None):
-        super().__init__(name, dtype)
-
-    def _values(self, teacher, student):
-        # The logits of the mean: those of the sum, as log 2 shifts all classes alike.
-        mean = ops.logaddexp(ops.log_softmax(teacher), ops.log_softmax(student))
-        halves = kl_divergence(teacher, mean) + kl_divergence(student, mean)
-        return 0.5 * halves
+        super().__init__(jensen_shannon_values, name, dtype)
 
 
 def total_variation(teacher_logits, student_logits, *, sample_weight=None):
@@ -196,9 +205,18 @@ def total_variation(teacher_logits, student_logits, *, sample_weight=None):
     >>> round(float(keras_kd.metrics.total_variation(t, s)), 4)
     0.5
     """
-    metric = TotalVariation()
-    metric.update_state(teacher_logits, student_logits, sample_weight)
-    return metric.result()
+    sides = teacher_logits, student_logits
+    return weighted_mean(of_both(total_variation_values, *sides, sample_weight))
+
+
+def total_variation_values(teacher, student):
+    """Half the distance of the probabilities, of each example or position."""
+    return in_chunks(_total_variation, teacher, student)
+
+
+def _total_variation(teacher, student):
+    gap = ops.softmax(teacher, axis=-1) - ops.softmax(student, axis=-1)
+    return 0.5 * ops.sum(ops.abs(gap), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -218,8 +236,4 @@ class TotalVariation(_Divergence):
     """
 
     def __init__(self, name="total_variation", dtype=None):
-        super().__init__(name, dtype)
-
-    def _values(self, teacher, student):
-        gap = ops.softmax(teacher, axis=-1) - ops.softmax(student, axis=-1)
-        return 0.5 * ops.sum(ops.abs(gap), axis=-1)
+        super().__init__(total_variation_values, name, dtype)
