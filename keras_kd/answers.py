@@ -1,15 +1,11 @@
 """What models say of a set: one pass over it, each model called once a batch."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
-from keras_kd._common.checks import check_same_classes
-from keras_kd._common.examples import Examples
+from keras_kd._common.examples import examples_of
 from keras_kd._common.inputs import check_same_inputs
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.weights import combined_mask
 from keras_kd.teacher_ensemble import TeacherEnsemble
@@ -116,31 +112,23 @@ class Answers:
         return batch.x, {} if found is None else found
 
     def _examples(self, outputs, batch):
-        """Each fact once, for all sides."""
-        for logits in outputs.values():
-            check_same_classes(outputs["teacher"], logits)
-            _check_same_shape(outputs["teacher"], logits)
-        mask = combined_mask(*outputs.values())  # before a cast, which loses it
-        wide = at_least_float32(*outputs.values())
-        logits = dict(zip(outputs, wide, strict=True))
-        classes = labelled = None
-        if batch.labels is not None:
-            _check_labels_fit(batch.labels, logits["teacher"])
-            classes, labelled = sparse_labels(
-                batch.labels, logits["teacher"], ignore_class=self._ignore_class
-            )
-        return {
-            side: Examples(
-                logits["teacher"],
-                own,
-                labels=batch.labels,
-                classes=classes,
-                labelled=labelled,
-                sample_weight=batch.sample_weight,
-                mask=mask,
-            )
-            for side, own in logits.items()
-        }
+        """Labels, weight and mask once, for all sides."""
+        teacher = outputs["teacher"]
+        mask = combined_mask(*outputs.values())
+        shared = examples_of(
+            teacher,
+            teacher,
+            batch.labels,
+            batch.sample_weight,
+            mask=mask,
+            ignore_class=self._ignore_class,
+        )
+        sides = {"teacher": shared}
+        for side, own in outputs.items():
+            if side != "teacher":
+                both = examples_of(teacher, own)
+                sides[side] = shared._replace(teacher=both.teacher, student=both.student)
+        return sides
 
 
 def as_classifier(model):
@@ -240,27 +228,3 @@ def _single_output(side, outputs):
             "mean."
         )
     return leaves[0]
-
-
-def _check_same_shape(teacher, other):
-    """Sides of shapes that TensorFlow would broadcast are no two answers to one."""
-    if not teacher.shape.is_compatible_with(other.shape):
-        raise ValueError(
-            "Models to compare must give outputs of one shape. Received: teacher "
-            f"{tuple(teacher.shape)}, student {tuple(other.shape)}."
-        )
-
-
-def _check_labels_fit(labels, logits):
-    shape, wanted = tf.TensorShape(np.shape(labels)), logits.shape
-    if shape.rank == wanted.rank and shape[-1] != 1:
-        fits = shape.is_compatible_with(wanted)  # a row of classes each
-    else:
-        axes = shape[: wanted.rank - 1]
-        fits = axes.is_compatible_with(wanted[:-1]) and shape.rank <= wanted.rank
-    if not fits:
-        raise ValueError(
-            "Labels must be one class index (batch, ...) or one row (batch, ..., "
-            f"classes) for each prediction. Received: labels of shape {tuple(shape)} "
-            f"for outputs of shape {tuple(wanted)}."
-        )
