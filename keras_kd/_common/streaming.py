@@ -23,7 +23,8 @@ class StreamingMean(keras.metrics.Metric):
 
     Args:
         name: Of the metric.
-        dtype: Of the sums and the result. Defaults to `keras.config.floatx()`.
+        dtype: Of the result. Defaults to `keras.config.floatx()`. The sums are of this
+            dtype too, though of float32 at least.
         columns: Means at once, of values `(batch, ..., columns)`. Defaults to None: one
             mean of values of any shape.
     """
@@ -31,14 +32,15 @@ class StreamingMean(keras.metrics.Metric):
     def __init__(self, name, dtype=None, *, columns=None):
         super().__init__(name=name, dtype=dtype)
         self._shape = () if columns is None else (columns,)
+        wide = "float64" if self.dtype == "float64" else "float32"
         self._sums = [
-            self.add_variable(self._shape, "zeros", name=part)
+            self.add_variable(self._shape, "zeros", dtype=wide, name=part)
             for part in ("total", "total_error", "count", "count_error")
         ]
 
     def add(self, values, sample_weight=None):
         """Take in one value an example (or a position), of any shape."""
-        values = ops.cast(values, self.dtype)
+        values = ops.cast(values, self._sums[0].dtype)
         if sample_weight is None:
             weight = ops.ones_like(values)
         else:
@@ -63,7 +65,7 @@ class StreamingMean(keras.metrics.Metric):
         total, total_error, count, count_error = map(ops.convert_to_tensor, self._sums)
         count = count + count_error
         mean = (total + total_error) / ops.where(count == 0, 1.0, count)
-        return ops.where(count == 0, float("nan"), mean)
+        return ops.cast(ops.where(count == 0, float("nan"), mean), self.dtype)
 
 
 class SumOfMeans(keras.metrics.Metric):

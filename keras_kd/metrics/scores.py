@@ -142,8 +142,8 @@ class ScoreMean(StreamingMean):
     Args:
         score: `Score`.
         name: Defaults to the name of the score.
-        dtype: Of the sums and the result. Defaults to `"float64"`: what a calibration
-            error adds up cancels.
+        dtype: Of the result. Defaults to `"float64"`, in which it then is summed: the
+            gaps of a calibration error cancel.
     """
 
     def __init__(self, score, name=None, dtype="float64"):
