@@ -29,11 +29,11 @@ class Answers:
 
     Example:
 
-    >>> layers = [keras.Input((4,)), keras.layers.Dense(3)]
-    >>> models = {"teacher": keras.Sequential(layers)}
-    >>> answers = keras_kd.answers.Answers(models, lambda sides: sides["teacher"].student)
+    >>> from keras_kd.answers import Answers, as_dataset
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> answers = Answers({"teacher": model}, lambda sides: sides["teacher"].student)
     >>> x = np.ones((5, 4), "float32")
-    >>> [found.shape[0] for _, found in answers.over(as_dataset((x,), 2))]
+    >>> [len(logits) for _, logits in answers.over(as_dataset(x, 2))]
     [2, 2, 1]
     """
 
@@ -127,7 +127,9 @@ class Answers:
         for side, own in outputs.items():
             if side != "teacher":
                 both = examples_of(teacher, own)
-                sides[side] = shared._replace(teacher=both.teacher, student=both.student)
+                sides[side] = shared._replace(
+                    teacher=both.teacher, student=both.student
+                )
         return sides
 
 

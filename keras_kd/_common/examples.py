@@ -38,7 +38,9 @@ class Values(NamedTuple):
     size: Any  # scalar: how many count, whatever their sample weight
 
 
-def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None, ignore_class=None):
+def examples_of(
+    teacher, student, labels=None, sample_weight=None, *, mask=None, ignore_class=None
+):
     """`Examples` of two classifiers: cast, compared and with class labels.
 
     Args:
