@@ -4,10 +4,9 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_whole_number
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32, largest
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
-from keras_kd.metrics._segment_sums import SegmentSums
+from keras_kd._common.examples import examples_of, weigh
+from keras_kd._common.numerics import largest
+from keras_kd.metrics._segment_sums import SegmentSums, segment_sums
 
 
 def confidence_of(logits):
@@ -34,33 +33,25 @@ def calibration_gaps(classes, logits, num_bins):
     return bins * (hits(classes, logits) - confidence)[..., None]
 
 
-def label_weight(labelled, sample_weight):
-    """Weight of each row: 0 where it has no label."""
-    if sample_weight is None:
-        return labelled
-    return labelled * broadcast_weight(sample_weight, labelled)
-
-
-def confidence_and_hits(labels, logits, sample_weight):
+def confidence_and_hits(labels, logits, sample_weight=None):
     """Confidence, whether the prediction is right, and weight of each row."""
-    sample_weight = unmasked_weight(sample_weight, logits)
-    (logits,) = at_least_float32(logits)
-    labels, labelled = sparse_labels(labels, logits)
-    confidence = confidence_of(logits)
-    hits = ops.equal(ops.cast(ops.argmax(logits, axis=-1), "int32"), labels)
-    weight = broadcast_weight(label_weight(labelled, sample_weight), confidence)
-    return confidence, ops.cast(hits, weight.dtype), weight
+    examples = examples_of(None, logits, labels, sample_weight)
+    right = weigh(hits(examples.classes, examples.student), examples, of_labels=True)
+    return confidence_of(examples.student), right.values, right.weight
+
+
+def confidence_sums(num_bins, confidence, right, weight):
+    """`(num_bins, 3)`: sums of weight, of `right` and of confidence in each bin."""
+    bins = bin_of(confidence, num_bins)
+    return segment_sums(num_bins, bins, weight, right, confidence)
 
 
 class ConfidenceSums(SegmentSums):
-    """Sums of hits and confidences in `num_bins` equal-width bins of confidence."""
+    """Adds up `confidence_sums` of `num_bins` equal-width bins of confidence."""
 
     def __init__(self, num_bins, name, dtype=None):
         self.num_bins = check_whole_number("num_bins", num_bins, at_least=1)
         super().__init__(num_bins, num_values=2, name=name, dtype=dtype)
-
-    def add_hits(self, confidence, hits, weight):
-        self.add(bin_of(confidence, self.num_bins), weight, hits, confidence)
 
     def get_config(self):
         return {**super().get_config(), "num_bins": self.num_bins}

@@ -3,10 +3,9 @@
 from keras import ops
 
 from keras_kd._common.checks import check_choice, check_number
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
+from keras_kd._common.examples import weighted_mean
+from keras_kd.metrics._confidence import hits
+from keras_kd.metrics._weighed import of_labels
 from keras_kd.metrics.agreement import agreement
 
 FORMS = ("difference", "ratio")
@@ -153,13 +152,4 @@ def disagreement_by_view(
 
 
 def _accuracy(labels, logits, sample_weight):
-    sample_weight = unmasked_weight(sample_weight, logits)
-    (logits,) = at_least_float32(logits)
-    labels, labelled = sparse_labels(labels, logits)
-    hits = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int64"))
-    weight = labelled
-    if sample_weight is not None:
-        weight = weight * broadcast_weight(sample_weight, weight)
-    mean = StreamingMean("accuracy")
-    mean.add(ops.cast(hits, "float32"), weight)
-    return mean.result()
+    return weighted_mean(of_labels(hits, labels, logits, sample_weight))

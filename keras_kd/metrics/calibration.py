@@ -3,9 +3,15 @@
 import keras
 from keras import ops
 
+from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import weighted_mean
 from keras_kd._common.streaming import StreamingMean
-from keras_kd.metrics._confidence import ConfidenceSums, confidence_and_hits
+from keras_kd.metrics._confidence import (
+    ConfidenceSums,
+    confidence_and_hits,
+    confidence_sums,
+)
+from keras_kd.metrics._segment_sums import segment_means
 from keras_kd.metrics._weighed import of_labels
 
 
@@ -64,14 +70,18 @@ class NegativeLogLikelihood(StreamingMean):
 
 
 class _CalibrationError(ConfidenceSums):
-    """Gaps between accuracy and confidence in equal-width bins, to be summed up."""
+    """What a function makes of gaps between accuracy and confidence in bins."""
 
     takes = ("labels", "logits")
     _direction = "down"
 
+    def __init__(self, of_bins, num_bins, name, dtype):
+        self._of_bins = of_bins
+        super().__init__(num_bins, name, dtype)
+
     def update_state(self, labels, logits, sample_weight=None):
         """Take in labels and logits `(batch, ..., classes)`."""
-        self.add_hits(*confidence_and_hits(labels, logits, sample_weight))
+        self.add_table(_bins(labels, logits, self.num_bins, sample_weight))
 
     def bins(self):
         """Weight, accuracy and mean confidence of each bin, arrays of `(num_bins,)`.
@@ -79,14 +89,45 @@ class _CalibrationError(ConfidenceSums):
         Empty bins have weight 0 and NaN for the other two: what a reliability diagram
         draws.
         """
-        return self.in_dtype(*self.means())
+        return self.in_dtype(*segment_means(self.totals()))
 
     def result(self):
-        weights, accuracy, confidence = self.means()
-        gaps = ops.where(weights == 0, 0.0, ops.abs(accuracy - confidence))
-        total = ops.sum(weights)
-        shares = weights / ops.where(total == 0, float("nan"), total)
-        return self.in_dtype(self._summed_up(gaps, shares))[0]
+        return self.in_dtype(_error(self.totals(), self._of_bins))[0]
+
+
+def _bins(labels, logits, num_bins, sample_weight):
+    columns = confidence_and_hits(labels, logits, sample_weight)
+    return confidence_sums(num_bins, *columns)
+
+
+def _error(bins, of_bins):
+    """`of_bins(gaps, shares)` of the bins; NaN where none holds an example."""
+    weights, accuracy, confidence = segment_means(bins)
+    gaps = ops.where(weights == 0, 0.0, ops.abs(accuracy - confidence))
+    total = ops.sum(weights)
+    shares = weights / ops.where(total == 0, 1.0, total)
+    return ops.where(total == 0, float("nan"), of_bins(gaps, shares))
+
+
+def _of_set(of_bins, labels, logits, num_bins, sample_weight):
+    num_bins = check_whole_number("num_bins", num_bins, at_least=1)
+    confidence, right, weight = confidence_and_hits(labels, logits, sample_weight)
+    bins = confidence_sums(num_bins, confidence, right, weight)
+    return ops.cast(_error(bins, of_bins), confidence.dtype)
+
+
+def _mean_gap(gaps, shares):
+    return ops.sum(shares * gaps)
+
+
+def _largest_gap(gaps, shares):
+    del shares
+    return ops.max(gaps)
+
+
+def _unweighted_gap(gaps, shares):
+    del shares
+    return ops.mean(gaps)
 
 
 def expected_calibration_error(labels, logits, num_bins=15, *, sample_weight=None):
@@ -113,9 +154,7 @@ def expected_calibration_error(labels, logits, num_bins=15, *, sample_weight=Non
 
     Reference: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 3.
     """
-    metric = ExpectedCalibrationError(num_bins)
-    metric.update_state(labels, logits, sample_weight)
-    return metric.result()
+    return _of_set(_mean_gap, labels, logits, num_bins, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -139,10 +178,7 @@ class ExpectedCalibrationError(_CalibrationError):
     """
 
     def __init__(self, num_bins=15, name="ece", dtype=None):
-        super().__init__(num_bins, name, dtype)
-
-    def _summed_up(self, gaps, shares):
-        return ops.sum(shares * gaps)
+        super().__init__(_mean_gap, num_bins, name, dtype)
 
 
 def maximum_calibration_error(labels, logits, num_bins=15, *, sample_weight=None):
@@ -169,9 +205,7 @@ def maximum_calibration_error(labels, logits, num_bins=15, *, sample_weight=None
 
     Reference: Guo et al. 2017, On Calibration of Modern Neural Networks, equation 5.
     """
-    metric = MaximumCalibrationError(num_bins)
-    metric.update_state(labels, logits, sample_weight)
-    return metric.result()
+    return _of_set(_largest_gap, labels, logits, num_bins, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -195,11 +229,7 @@ class MaximumCalibrationError(_CalibrationError):
     """
 
     def __init__(self, num_bins=15, name="mce", dtype=None):
-        super().__init__(num_bins, name, dtype)
-
-    def _summed_up(self, gaps, shares):
-        largest = ops.max(gaps)
-        return ops.where(ops.isnan(ops.sum(shares)), float("nan"), largest)
+        super().__init__(_largest_gap, num_bins, name, dtype)
 
 
 def unweighted_calibration_error(labels, logits, num_bins=10, *, sample_weight=None):
@@ -229,9 +259,7 @@ def unweighted_calibration_error(labels, logits, num_bins=10, *, sample_weight=N
 
     Reference: Guo et al. 2024, arXiv 2405.00739, released code.
     """
-    metric = UnweightedCalibrationError(num_bins)
-    metric.update_state(labels, logits, sample_weight)
-    return metric.result()
+    return _of_set(_unweighted_gap, labels, logits, num_bins, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -257,8 +285,4 @@ class UnweightedCalibrationError(_CalibrationError):
     """
 
     def __init__(self, num_bins=10, name="unweighted_calibration_error", dtype=None):
-        super().__init__(num_bins, name, dtype)
-
-    def _summed_up(self, gaps, shares):
-        mean = ops.mean(gaps)
-        return ops.where(ops.isnan(ops.sum(shares)), float("nan"), mean)
+        super().__init__(_unweighted_gap, num_bins, name, dtype)

@@ -4,15 +4,12 @@ import dataclasses
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_kd._common.checks import (
-    check_number,
-    check_same_classes,
-    check_whole_number,
-)
+from keras_kd._common.checks import check_number, check_whole_number
+from keras_kd._common.examples import examples_of, weigh
 from keras_kd._common.resampling import resampled_sums
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
-from keras_kd.metrics._kept_examples import KeptExamples
+from keras_kd.metrics._kept_examples import KeptExamples, in_order, kept_rows, on_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +98,9 @@ def confidence_exaggeration(
 
     Reference: Nagarajan et al. 2023, On student-teacher deviations in distillation.
     """
-    metric = ConfidenceExaggeration(num_resamples, level, seed)
-    metric.update_state(teacher_logits, student_logits, sample_weight)
-    return metric.details()
+    settings = _settings(num_resamples, level, seed)
+    rows = _rows(teacher_logits, student_logits, sample_weight)
+    return _details(in_order(rows), *settings)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -131,6 +128,8 @@ class ConfidenceExaggeration(KeptExamples):
     Reference: Nagarajan et al. 2023, On student-teacher deviations in distillation.
     """
 
+    takes = ("teacher", "student")
+
     def __init__(
         self,
         num_resamples=1000,
@@ -139,37 +138,13 @@ class ConfidenceExaggeration(KeptExamples):
         name="confidence_exaggeration",
         dtype=None,
     ):
-        self.num_resamples = check_whole_number(
-            "num_resamples", num_resamples, at_least=1
-        )
-        self.level = check_number("level", level, above=0)
-        if self.level >= 1:
-            raise ValueError(
-                "`level` is the share of draws within the interval and must be below "
-                f"1. Received: level={level!r}. For 95 %, write 0.95."
-            )
-        self.seed = check_whole_number("seed", seed, at_least=0)
+        settings = _settings(num_resamples, level, seed)
+        self.num_resamples, self.level, self.seed = settings
         super().__init__(num_columns=3, name=name, dtype=dtype)
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
-        teacher, student = map(self.on_host, (teacher_logits, student_logits))
-        check_same_classes(teacher, student)
-        weight = np.ones(teacher.shape[:-1])
-        if sample_weight is not None:
-            weight = self.on_host(broadcast_weight(sample_weight, weight))
-        counts = weight != 0
-        teacher, student = (s[counts].astype("float64") for s in (teacher, student))
-        classes = teacher.argmax(axis=-1)[:, None]
-        phis = _log_odds(teacher, classes), _log_odds(student, classes)
-        if not np.isfinite(phis).all():
-            raise ValueError(
-                "The log-odds of the teacher's class are not finite in "
-                f"{np.sum(~np.isfinite(phis).all(axis=0))} of {len(teacher)} rows. "
-                "Give finite logits, not logs of probabilities that rounded to 0 or 1."
-            )
-        self.keep(*phis, weight=weight[counts])
+        self.keep(_rows(teacher_logits, student_logits, sample_weight))
 
     def result(self):
         """Dict of floats: slope, intercept, below_diagonal, and of the doubtful half.
@@ -188,9 +163,7 @@ class ConfidenceExaggeration(KeptExamples):
 
     def details(self):
         """`ExaggerationResult`, with bootstrap intervals and the points."""
-        points = self.columns()
-        fits = (self._fit(p) for p in (points, _doubtful(points)))
-        return ExaggerationResult(*fits, *points, level=self.level)
+        return _details(self.columns(), self.num_resamples, self.level, self.seed)
 
     def get_config(self):
         return {
@@ -200,13 +173,62 @@ class ConfidenceExaggeration(KeptExamples):
             "seed": self.seed,
         }
 
-    def _fit(self, points):
-        moments, centre = _moments(points)
-        drawn = resampled_sums(moments, self.num_resamples, self.seed)
-        tail = (1.0 - self.level) / 2
-        intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in _line(drawn, centre))
-        values = map(float, _line(moments.sum(axis=0), centre))
-        return DiagonalFit(*values, *intervals, num_examples=len(moments))
+
+def log_odds_values(teacher, student):
+    """Phi of the class that the teacher predicts, of both sides, for each example.
+
+    Args:
+        teacher: NumPy array `(n, classes)` of logits, float64.
+        student: Same shape.
+    """
+    classes = teacher.argmax(axis=-1)[:, None]
+    phis = _log_odds(teacher, classes), _log_odds(student, classes)
+    if not np.isfinite(phis).all():
+        raise ValueError(
+            "The log-odds of the teacher's class are not finite in "
+            f"{np.sum(~np.isfinite(phis).all(axis=0))} of {len(teacher)} rows. "
+            "Give finite logits, not logs of probabilities that rounded to 0 or 1."
+        )
+    return phis
+
+
+def _settings(num_resamples, level, seed):
+    """The arguments of the bootstrap, or an error."""
+    num_resamples = check_whole_number("num_resamples", num_resamples, at_least=1)
+    level = check_number("level", level, above=0)
+    if level >= 1:
+        raise ValueError(
+            "`level` is the share of draws within the interval and must be below 1. "
+            f"Received: level={level!r}. For 95 %, write 0.95."
+        )
+    return num_resamples, level, check_whole_number("seed", seed, at_least=0)
+
+
+def _rows(teacher, student, sample_weight):
+    """Phi of both sides and the weight, a row for each example that weighs."""
+    examples = examples_of(teacher, student, sample_weight=sample_weight)
+    weight = weigh(ops.ones_like(examples.teacher[..., 0]), examples).weight
+    *sides, weight = on_host(
+        "ConfidenceExaggeration", examples.teacher, examples.student, weight
+    )
+    counts = weight != 0
+    phis = log_odds_values(*(side[counts].astype("float64") for side in sides))
+    return kept_rows(*phis, weight=weight[counts])
+
+
+def _details(points, num_resamples, level, seed):
+    parts = points, _doubtful(points)
+    fits = (_fit(part, num_resamples, level, seed) for part in parts)
+    return ExaggerationResult(*fits, *points, level=level)
+
+
+def _fit(points, num_resamples, level, seed):
+    moments, centre = _moments(points)
+    drawn = resampled_sums(moments, num_resamples, seed)
+    tail = (1.0 - level) / 2
+    intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in _line(drawn, centre))
+    values = map(float, _line(moments.sum(axis=0), centre))
+    return DiagonalFit(*values, *intervals, num_examples=len(moments))
 
 
 def _log_odds(logits, classes):

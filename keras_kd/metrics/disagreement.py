@@ -5,17 +5,16 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
+from keras_kd._common.checks import check_whole_number
+from keras_kd._common.examples import examples_of, weigh
 from keras_kd.metrics._confidence import (
     ConfidenceSums,
     confidence_of,
+    confidence_sums,
     equal_width_edges,
-    label_weight,
 )
-from keras_kd.metrics._segment_sums import SegmentSums
+from keras_kd.metrics._segment_sums import SegmentSums, segment_means, segment_sums
+from keras_kd.metrics.agreement import agreement_values
 
 _KINDS = (
     "both_right",
@@ -52,9 +51,38 @@ def disagreement_kinds(labels, teacher, student, *, sample_weight=None):
     >>> float(kinds["only_student_right"]), float(kinds["both_wrong_same"])
     (0.25, 0.25)
     """
-    metric = DisagreementKinds()
-    metric.update_state(labels, teacher, student, sample_weight)
-    return metric.result()
+    found = _kind_sums(labels, teacher, student, sample_weight)
+    return _by_name(_shares(found))
+
+
+def disagreement_kind_values(classes, teacher, student):
+    """Which of the five kinds each example is, a whole number."""
+    said = [ops.cast(ops.argmax(s, axis=-1), "int32") for s in (teacher, student)]
+    teacher_right, student_right = (ops.equal(s, classes) for s in said)
+    return ops.where(
+        teacher_right,
+        ops.where(student_right, 0, 1),
+        ops.where(student_right, 2, ops.where(ops.equal(*said), 3, 4)),
+    )
+
+
+def _kind_sums(labels, teacher, student, sample_weight):
+    examples = examples_of(teacher, student, labels, sample_weight)
+    kinds = disagreement_kind_values(
+        examples.classes, examples.teacher, examples.student
+    )
+    of_each = weigh(ops.ones_like(examples.student[..., 0]), examples, of_labels=True)
+    return segment_sums(len(_KINDS), kinds, of_each.weight)
+
+
+def _shares(kind_sums):
+    weights = kind_sums[:, 0]
+    total = ops.sum(weights)
+    return weights / ops.where(total == 0, float("nan"), total)
+
+
+def _by_name(shares):
+    return {kind: shares[i] for i, kind in enumerate(_KINDS)}
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -74,32 +102,18 @@ class DisagreementKinds(SegmentSums):
     0.25
     """
 
+    takes = ("labels", "teacher", "student")
+
     def __init__(self, name="disagreement_kinds", dtype=None):
         super().__init__(len(_KINDS), name=name, dtype=dtype)
 
     def update_state(self, labels, teacher, student, sample_weight=None):
         """Take in labels, then logits `(batch, ..., classes)`, teacher first."""
-        sample_weight = unmasked_weight(sample_weight, teacher, student)
-        teacher, student = at_least_float32(teacher, student)
-        check_same_classes(teacher, student)
-        labels, labelled = sparse_labels(labels, teacher)
-        said = [ops.cast(ops.argmax(s, axis=-1), "int32") for s in (teacher, student)]
-        teacher_right, student_right = (ops.equal(s, labels) for s in said)
-        both_wrong = ops.where(ops.equal(*said), 3, 4)
-        kind = ops.where(
-            teacher_right,
-            ops.where(student_right, 0, 1),
-            ops.where(student_right, 2, both_wrong),
-        )
-        weight = label_weight(labelled, sample_weight)
-        self.add(kind, broadcast_weight(weight, teacher[..., 0]))
+        self.add_table(_kind_sums(labels, teacher, student, sample_weight))
 
     def result(self):
         """`{kind: share}`."""
-        (weights,) = self.sums()
-        total = ops.sum(weights)
-        (shares,) = self.in_dtype(weights / ops.where(total == 0, float("nan"), total))
-        return {kind: shares[i] for i, kind in enumerate(_KINDS)}
+        return _by_name(*self.in_dtype(_shares(self.totals())))
 
 
 class AgreementBins(NamedTuple):
@@ -144,9 +158,17 @@ def agreement_by_confidence(
     >>> bins.edges.tolist(), bins.weights.tolist(), bins.agreement.round(4).tolist()
     ([0.0, 0.5, 1.0], [0.0, 3.0], [nan, 0.6667])
     """
-    metric = AgreementByConfidence(num_bins, dtype="float64")
-    metric.update_state(teacher_logits, student_logits, sample_weight)
-    return AgreementBins(*map(ops.convert_to_numpy, metric.result()))
+    num_bins = check_whole_number("num_bins", num_bins, at_least=1)
+    found = _bin_sums(teacher_logits, student_logits, num_bins, sample_weight)
+    bins = map(ops.convert_to_numpy, segment_means(found))
+    return AgreementBins(equal_width_edges(num_bins), *bins)
+
+
+def _bin_sums(teacher_logits, student_logits, num_bins, sample_weight):
+    examples = examples_of(teacher_logits, student_logits, sample_weight=sample_weight)
+    same = weigh(agreement_values(examples.teacher, examples.student), examples)
+    confidence = confidence_of(examples.teacher)
+    return confidence_sums(num_bins, confidence, same.values, same.weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -166,6 +188,7 @@ class AgreementByConfidence(ConfidenceSums):
     1.0
     """
 
+    takes = ("teacher", "student")
     _direction = "up"
 
     def __init__(self, num_bins=10, name="agreement_by_confidence", dtype=None):
@@ -173,18 +196,10 @@ class AgreementByConfidence(ConfidenceSums):
 
     def update_state(self, teacher_logits, student_logits, sample_weight=None):
         """Take in a batch of logits `(batch, ..., classes)`, teacher first."""
-        sample_weight = unmasked_weight(sample_weight, teacher_logits, student_logits)
-        teacher, student = at_least_float32(teacher_logits, student_logits)
-        check_same_classes(teacher, student)
-        confidence = confidence_of(teacher)
-        if sample_weight is None:
-            weight = ops.ones_like(confidence)
-        else:
-            weight = broadcast_weight(sample_weight, confidence)
-        same = ops.equal(ops.argmax(teacher, axis=-1), ops.argmax(student, axis=-1))
-        self.add_hits(confidence, ops.cast(same, weight.dtype), weight)
+        sides = teacher_logits, student_logits
+        self.add_table(_bin_sums(*sides, self.num_bins, sample_weight))
 
     def result(self):
         """Named tuple of arrays: `edges`, `weights`, `agreement`, `confidence`."""
         edges = ops.convert_to_tensor(equal_width_edges(self.num_bins))
-        return AgreementBins(*self.in_dtype(edges, *self.means()))
+        return AgreementBins(*self.in_dtype(edges, *segment_means(self.totals())))

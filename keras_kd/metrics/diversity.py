@@ -5,9 +5,10 @@ import itertools
 import keras
 from keras import ops
 
+from keras_kd._common.examples import examples_of, weigh
 from keras_kd._common.numerics import at_least_float32, kl_divergence
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
-from keras_kd.metrics._segment_sums import SegmentSums
+from keras_kd._common.weights import combined_mask
+from keras_kd.metrics._segment_sums import SegmentSums, segment_means, segment_sums
 
 _VALUES = ("disagreement", "kl", "variance")
 
@@ -34,9 +35,31 @@ def ensemble_diversity(member_logits, *, sample_weight=None):
     >>> {name: round(float(value), 4) for name, value in found.items()}
     {'disagreement': 1.0, 'kl': 18.0, 'variance': 0.5}
     """
-    metric = EnsembleDiversity()
-    metric.update_state(member_logits, sample_weight)
-    return metric.result()
+    return _by_name(_means(_sums(member_logits, sample_weight)))
+
+
+def diversity_values(members):
+    """Disagreement, KL and variance of each example or position."""
+    return _disagreement(members), _mean_kl(members), _variance(members)
+
+
+def _sums(member_logits, sample_weight):
+    mask = None
+    if isinstance(member_logits, (list, tuple)):
+        mask = combined_mask(*member_logits)
+    members = _members(member_logits)
+    examples = examples_of(None, members[0], None, sample_weight, mask=mask)
+    values = diversity_values(members)
+    weight = weigh(values[0], examples).weight
+    return segment_sums(1, ops.zeros_like(weight), weight, *values)
+
+
+def _means(sums):
+    return [mean[0] for mean in segment_means(sums)[1:]]
+
+
+def _by_name(means):
+    return dict(zip(_VALUES, means, strict=True))
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -62,19 +85,11 @@ class EnsembleDiversity(SegmentSums):
 
     def update_state(self, member_logits, sample_weight=None):
         """Take in a batch: `(members, batch, ..., classes)`, or a list by member."""
-        if isinstance(member_logits, (list, tuple)):
-            sample_weight = unmasked_weight(sample_weight, *member_logits)
-        members = _members(member_logits)
-        values = _disagreement(members), _mean_kl(members), _variance(members)
-        weight = ops.ones_like(values[0])
-        if sample_weight is not None:
-            weight = broadcast_weight(sample_weight, weight)
-        self.add(ops.zeros_like(weight), weight, *values)
+        self.add_table(_sums(member_logits, sample_weight))
 
     def result(self):
         """Dict of `"disagreement"`, `"kl"` and `"variance"`."""
-        means = self.in_dtype(*(mean[0] for mean in self.means()[1:]))
-        return dict(zip(_VALUES, means, strict=True))
+        return _by_name(self.in_dtype(*_means(self.totals())))
 
 
 def _members(member_logits):

@@ -7,9 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice, check_whole_number
-from keras_kd.metrics._confidence import confidence_and_hits, equal_width_edges
-from keras_kd.metrics._kept_examples import KeptExamples
-from keras_kd.metrics.calibration import ExpectedCalibrationError
+from keras_kd.metrics._confidence import (
+    confidence_and_hits,
+    confidence_sums,
+    equal_width_edges,
+)
+from keras_kd.metrics._kept_examples import KeptExamples, in_order, kept_rows, on_host
+from keras_kd.metrics._segment_sums import segment_means
 
 _BINNINGS = ("equal_width", "equal_mass")
 
@@ -56,14 +60,15 @@ def reliability_bins(
     >>> bins.edges.tolist(), bins.weights.tolist(), bins.accuracy.tolist()
     ([0.0, 0.5, 1.0], [0.0, 4.0], [nan, 0.75])
     """
-    if check_choice("binning", binning, _BINNINGS) == "equal_mass":
-        metric = EqualMassCalibrationError(num_bins)
-        metric.update_state(labels, logits, sample_weight)
-        return metric.bins()
-    metric = ExpectedCalibrationError(num_bins, dtype="float64")
-    metric.update_state(labels, logits, sample_weight)
-    bins = map(ops.convert_to_numpy, metric.bins())
-    return ReliabilityBins(equal_width_edges(num_bins), *bins)
+    check_choice("binning", binning, _BINNINGS)
+    num_bins = check_whole_number("num_bins", num_bins, at_least=1)
+    columns = confidence_and_hits(labels, logits, sample_weight)
+    if binning == "equal_mass":
+        return _equal_mass_bins(in_order(_rows(*columns)), num_bins)
+    bins = segment_means(confidence_sums(num_bins, *columns))
+    return ReliabilityBins(
+        equal_width_edges(num_bins), *map(ops.convert_to_numpy, bins)
+    )
 
 
 def equal_mass_calibration_error(labels, logits, num_bins=15, *, sample_weight=None):
@@ -92,9 +97,10 @@ def equal_mass_calibration_error(labels, logits, num_bins=15, *, sample_weight=N
 
     Reference: Nixon et al. 2019, Measuring Calibration in Deep Learning.
     """
-    metric = EqualMassCalibrationError(num_bins)
-    metric.update_state(labels, logits, sample_weight)
-    return metric.result()
+    bins = reliability_bins(
+        labels, logits, num_bins, "equal_mass", sample_weight=sample_weight
+    )
+    return ops.cast(_mean_gap(bins), keras.config.floatx())
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -120,6 +126,7 @@ class EqualMassCalibrationError(KeptExamples):
     Reference: Nixon et al. 2019, Measuring Calibration in Deep Learning.
     """
 
+    takes = ("labels", "logits")
     _direction = "down"
 
     def __init__(self, num_bins=15, name="equal_mass_calibration_error", dtype=None):
@@ -128,37 +135,47 @@ class EqualMassCalibrationError(KeptExamples):
 
     def update_state(self, labels, logits, sample_weight=None):
         """Take in labels and logits `(batch, ..., classes)`."""
-        columns = confidence_and_hits(labels, logits, sample_weight)
-        confidence, hits, weight = map(self.on_host, columns)
-        self.keep(confidence, hits, weight=weight)
+        self.keep(_rows(*confidence_and_hits(labels, logits, sample_weight)))
 
     def bins(self):
         """`ReliabilityBins` of float64 arrays, each bin of the same weight."""
-        confidence, hits, weight = self.columns()
-        if not weight.size:
-            nothing = np.full(self.num_bins, np.nan)
-            edges = np.full(self.num_bins + 1, np.nan)
-            return ReliabilityBins(edges, np.zeros(self.num_bins), nothing, nothing)
-        # Examples of one confidence as one, so that their order cannot matter.
-        values, group = np.unique(confidence, return_inverse=True)
-        weights, right = (
-            np.bincount(group, weights=w, minlength=len(values))
-            for w in (weight, weight * hits)
-        )
-        ends = np.cumsum(weights)
-        cuts = np.linspace(0.0, ends[-1], self.num_bins + 1)
-        inside = np.diff(cuts)
-        accuracy, mean = (
-            np.diff(np.interp(cuts, [0.0, *ends], [0.0, *np.cumsum(v)])) / inside
-            for v in (right, weights * values)
-        )
-        edges = values[np.minimum(np.searchsorted(ends, cuts), len(values) - 1)]
-        return ReliabilityBins(edges, inside, accuracy, mean)
+        return _equal_mass_bins(self.columns(), self.num_bins)
 
     def result(self):
-        bins = self.bins()
-        error = np.mean(np.abs(bins.accuracy - bins.confidence))
-        return ops.cast(error, self.dtype)
+        return ops.cast(_mean_gap(self.bins()), self.dtype)
 
     def get_config(self):
         return {**super().get_config(), "num_bins": self.num_bins}
+
+
+def _rows(confidence, right, weight):
+    columns = on_host("EqualMassCalibrationError", confidence, right, weight)
+    return kept_rows(*columns[:2], weight=columns[2])
+
+
+def _equal_mass_bins(columns, num_bins):
+    """`ReliabilityBins` of examples in the order of their confidence."""
+    confidence, right, weight = columns
+    if not weight.size:
+        nothing = np.full(num_bins, np.nan)
+        edges = np.full(num_bins + 1, np.nan)
+        return ReliabilityBins(edges, np.zeros(num_bins), nothing, nothing)
+    # Examples of one confidence as one, so that their order cannot matter.
+    values, group = np.unique(confidence, return_inverse=True)
+    weights, right = (
+        np.bincount(group, weights=w, minlength=len(values))
+        for w in (weight, weight * right)
+    )
+    ends = np.cumsum(weights)
+    cuts = np.linspace(0.0, ends[-1], num_bins + 1)
+    inside = np.diff(cuts)
+    accuracy, mean = (
+        np.diff(np.interp(cuts, [0.0, *ends], [0.0, *np.cumsum(v)])) / inside
+        for v in (right, weights * values)
+    )
+    edges = values[np.minimum(np.searchsorted(ends, cuts), len(values) - 1)]
+    return ReliabilityBins(edges, inside, accuracy, mean)
+
+
+def _mean_gap(bins):
+    return np.mean(np.abs(bins.accuracy - bins.confidence))

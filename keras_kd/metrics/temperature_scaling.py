@@ -3,10 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
-from keras_kd.metrics._confidence import label_weight
+from keras_kd._common.examples import examples_of, weigh
 
 _RELATIVE_ERROR = 1e-10
 
@@ -64,11 +61,9 @@ def fit_temperature(labels, logits, *, sample_weight=None):
 
 def _above_label(labels, logits, sample_weight):
     """Logits less that of the label, `(rows, classes)`, and weights that sum to 1."""
-    sample_weight = unmasked_weight(sample_weight, logits)
-    (logits,) = at_least_float32(logits)
-    labels, labelled = sparse_labels(labels, logits)
-    weight = label_weight(labelled, sample_weight)
-    weight = broadcast_weight(weight, logits[..., 0])
+    examples = examples_of(None, logits, labels, sample_weight)
+    logits, labels = examples.student, examples.classes
+    weight = weigh(ops.ones_like(logits[..., 0]), examples, of_labels=True).weight
     weight = np.ravel(ops.convert_to_numpy(weight)).astype("float64")
     counts = weight != 0
     logits = np.reshape(ops.convert_to_numpy(logits), (-1, logits.shape[-1]))[counts]
