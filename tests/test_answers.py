@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_kd._common import datasets
+from keras_kd import answers
 
 X, Y = np.arange(10.0)[:, None], np.arange(10)
 DATASET = tf.data.Dataset.from_tensor_slices((X, Y))
@@ -22,7 +22,7 @@ class Batches(keras.utils.PyDataset):
 def seen(data):
     """First column of everything that comes, batch by batch."""
     rows = []
-    for batch in datasets.batches(data):
+    for batch in answers.batches(data):
         x = batch[0] if isinstance(batch, tuple) else batch
         rows.append([float(value) for value in np.asarray(x)[:, 0]])
     return rows
@@ -46,15 +46,15 @@ IN_FOURS = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     ids=["x", "(x,)", "(x, y)", "list", "weights", "stored", "tensor", "dataset"],
 )
 def test_every_row_comes_once_in_order(data):
-    assert seen(datasets.as_dataset(data, 4)) == IN_FOURS
+    assert seen(answers.as_dataset(data, 4)) == IN_FOURS
 
 
 def test_batches_made_elsewhere_are_left_as_they_are():
     made = Batches()
-    assert datasets.as_dataset(made, 2) is made
+    assert answers.as_dataset(made, 2) is made
     assert seen(made) == IN_FOURS
     generator = (X[i : i + 5] for i in (0, 5))
-    assert datasets.as_dataset(generator, 2) is generator
+    assert answers.as_dataset(generator, 2) is generator
     assert [len(rows) for rows in seen(generator)] == [5, 5]
 
 
@@ -74,21 +74,21 @@ def test_batches_made_elsewhere_are_left_as_they_are():
     ],
 )
 def test_steps_of_a_pass(data, steps, want):
-    assert datasets.num_steps(data, steps) == want
+    assert answers.num_steps(data, steps) == want
 
 
 def test_an_endless_set_needs_a_number_of_steps():
     with pytest.raises(ValueError, match="repeats without end.*`steps="):
-        datasets.num_steps(DATASET.batch(4).repeat(), None)
+        answers.num_steps(DATASET.batch(4).repeat(), None)
 
 
 @pytest.mark.parametrize("data", [(), (X, Y, Y, Y)], ids=len)
 def test_a_wrong_number_of_arrays_is_refused(data):
     with pytest.raises(ValueError, match=f"Received {len(data)} of them"):
-        datasets.as_dataset(data, 4)
+        answers.as_dataset(data, 4)
 
 
 @pytest.mark.parametrize("data", [3, None, object], ids=str)
 def test_what_holds_no_batches_is_refused(data):
     with pytest.raises(TypeError, match=r"must be a tf\.data\.Dataset of batches"):
-        datasets.as_dataset(data, 4)
+        answers.as_dataset(data, 4)

@@ -90,11 +90,8 @@ def _means_and_draws(seen, num_resamples, seed):
     for side in seen.sides:
         for score in seen.scores:
             if score.name in seen.values[side]:
-                of = seen.values[side][score.name]
-                columns[side, score.name] = (
-                    _as_columns(of.values),
-                    _as_columns(of.weight),
-                )
+                pair = seen.values[side][score.name]
+                columns[side, score.name] = tuple(map(_as_columns, pair))
         if seen.labels is not None and side != "teacher":
             for kind, (values, weight) in _kinds(seen, side).items():
                 columns[side, kind] = _as_columns(values), _as_columns(weight)
@@ -102,7 +99,8 @@ def _means_and_draws(seen, num_resamples, seed):
         np.concatenate([pair[i] for pair in columns.values()], axis=-1) for i in (0, 1)
     )
     draws = resampled_means(values, weight, num_resamples=num_resamples, seed=seed)
-    means = (np.where(weight > 0, values, 0) * weight).sum(0) / weight.sum(0)
+    with np.errstate(invalid="ignore"):  # labels may have no weight
+        means = (np.where(weight > 0, values, 0) * weight).sum(0) / weight.sum(0)
     summaries = {score.name: score.summary for score in seen.scores}
     ends = np.cumsum([pair[0].shape[-1] for pair in columns.values()])[:-1]
     return tuple(
@@ -163,7 +161,7 @@ def _by_class(seen, side):
     else:
         weight, of = seen.weights * (seen.labels >= 0), "label"
         classes = np.maximum(seen.labels, 0)
-    same = seen.values[side]["agreement"].values
+    same, _ = seen.values[side]["agreement"]
     weights = np.bincount(classes, weight, seen.num_classes)
     agreed = np.bincount(classes, weight * same, seen.num_classes)
     with np.errstate(invalid="ignore"):
@@ -177,10 +175,8 @@ def _by_class(seen, side):
 def _kinds(seen, side):
     """`(1 or 0, weight)` of each example, for each of `KINDS`."""
     teacher, student = seen.values["teacher"], seen.values[side]
-    right, also, same = (
-        of.values > 0
-        for of in (teacher["accuracy"], student["accuracy"], student["agreement"])
-    )
+    pairs = teacher["accuracy"], student["accuracy"], student["agreement"]
+    right, also, same = (values > 0 for values, _ in pairs)
     cases = (
         right & also,
         right & ~also,
@@ -188,5 +184,5 @@ def _kinds(seen, side):
         ~right & ~also & same,
         ~right & ~also & ~same,
     )
-    weight = student["accuracy"].weight
+    _, weight = student["accuracy"]
     return {k: (c.astype("float64"), weight) for k, c in zip(KINDS, cases, strict=True)}

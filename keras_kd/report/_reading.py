@@ -40,9 +40,10 @@ class Shown:
 class Seen:
     """What a pass has found, `n` examples."""
 
+    num_examples: int  # that no mask leaves out
     num_classes: int
     scores: tuple  # of `Score`: those that the set and the models allow
-    values: dict  # {side: {score: `Values` of (n,) or (n, columns) float64}}
+    values: dict  # {side: {score: (values, weight)}}, float64 (n,) or (n, columns)
     predicted: dict  # {side: (n,) int}
     confidence: dict  # {side: (n,)}
     labels: np.ndarray | None  # (n,), -1 where unknown; None if all are
@@ -53,10 +54,6 @@ class Seen:
     normalized_mi: dict  # {side: float}
     shown: list  # of `Shown`, the surest first
     sample: list  # batches of inputs, the first of the set
-
-    @property
-    def num_examples(self):
-        return len(self.weights)
 
     @property
     def sides(self):
@@ -106,19 +103,21 @@ class _Reader:
         self._scores = scores.scores_for(
             teacher.student.shape[-1], labelled=teacher.classes is not None
         )
+        ones = ops.ones_like(teacher.student[:, 0])
         return {
             "values": {s: self._values(s, examples) for s, examples in sides.items()},
             "predicted": {s: _predicted(e.student) for s, e in sides.items()},
             "confidence": {s: _confidence(e.student) for s, e in sides.items()},
-            "weights": weigh(ops.ones_like(teacher.student[:, 0]), teacher).weight,
+            "counts": weigh(ones, teacher._replace(sample_weight=None)).weight,
+            "weights": weigh(ones, teacher).weight,
             "labels": _labels(teacher),
             "examples": {s: _without_nones(e) for s, e in sides.items()},
         }
 
     def _values(self, side, examples):
-        """`{score: Values}`: the teacher is not compared with itself."""
+        """`{score: (values, weight)}`: the teacher is not compared with itself."""
         return {
-            score.name: scores.score_values(score, examples)
+            score.name: scores.score_values(score, examples)[:2]
             for score in self._scores
             if side != "teacher" or score.needs_labels
         }
@@ -141,7 +140,7 @@ class _Reader:
         said = part["predicted"]["teacher"], part["predicted"]["student"]
         sure = part["confidence"]["teacher"] * part["confidence"]["student"]
         labels = part["labels"]
-        (parted,) = np.nonzero(said[0] != said[1])
+        (parted,) = np.nonzero((said[0] != said[1]) & (part["counts"] > 0))
         for i in parted[np.argsort(-sure[parted], kind="stable")]:
             kind = _kind(said[0][i], said[1][i], labels[i])
             best = self._shown.setdefault(kind, [])
@@ -174,6 +173,7 @@ class _Reader:
         metrics = self._metrics
         students = [side for side in metrics if side != "teacher"]
         return Seen(
+            num_examples=int(found["counts"].sum()),
             num_classes=self._num_classes,
             scores=tuple(s for s in self._scores if labelled or not s.needs_labels),
             values=keras.tree.map_structure(
@@ -233,9 +233,12 @@ def _confidence(logits):
 
 
 def _labels(examples):
+    """Class of each row, `UNLABELED` where none counts."""
     if examples.classes is None:
         return ops.full_like(_predicted(examples.student), UNLABELED)
-    return ops.where(examples.labelled > 0, examples.classes, UNLABELED)
+    ones = ops.ones_like(examples.student[:, 0])
+    counts = weigh(ones, examples._replace(sample_weight=None), of_labels=True).weight
+    return ops.where(counts > 0, examples.classes, UNLABELED)
 
 
 def _without_nones(examples):
