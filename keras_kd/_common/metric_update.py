@@ -1,68 +1,88 @@
-"""How a metric given by a user is updated: its arguments say what it compares."""
+"""How a metric given by a user is updated: its class states what it takes."""
 
 import inspect
 
 import keras
+from keras import ops
 
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.weights import broadcast_weight, position_weight
+
+_BOTH = ("teacher", "student")
+_LABELS = ("labels", "logits")
+_ALL = ("labels", "teacher", "student")
 
 
 def update_of(metric):
-    """A function `(labels, teacher, student, weight)` that updates a metric.
+    """A function of `Examples` that updates a metric rightly.
 
-    A metric of `update_state(teacher, student)` compares both sides, one of
-    `update_state(labels, logits)` is of the student, and one of
-    `update_state(labels, teacher, student)` takes all. Where there are no labels, those
-    that want them are left as they are.
+    The class attribute `takes` of the metric states what its `update_state` is given,
+    before `sample_weight`: `("teacher", "student")` compares both sides,
+    `("labels", "logits")` is of the student, `("labels", "teacher", "student")` is of
+    all. Labels reach it as the user gave them, but for missing ones, which are 0. A
+    position that the mask leaves out, and for a metric of labels a row without one,
+    weighs 0. Where there are no labels, metrics that want them are left as they are.
+
+    Raises:
+        TypeError: For what is no metric, or a metric that declares nothing.
     """
+    takes = _takes(metric)
+
+    def update(examples):
+        if takes == _BOTH:
+            metric.update_state(
+                examples.teacher, examples.student, sample_weight=_weight(examples)
+            )
+        elif examples.labels is not None:
+            sides = [examples.student]
+            if takes == _ALL:
+                sides = [examples.teacher, examples.student]
+            weight = _weight(examples, of_labels=True)
+            metric.update_state(_safe_labels(examples), *sides, sample_weight=weight)
+
+    return update
+
+
+def needs_labels(metric):
+    """Whether a metric compares with labels."""
+    return "labels" in _takes(metric)
+
+
+def _takes(metric):
     if not isinstance(metric, keras.metrics.Metric):
         raise TypeError(
             "A metric must be an object of keras_kd.metrics, such as "
             f"keras_kd.metrics.TotalVariation(). Received: {metric!r} of type "
             f"{type(metric).__name__}."
         )
-    names = list(inspect.signature(metric.update_state).parameters)
-    kinds = [_kind(name) for name in names if name != "sample_weight"]
-    if kinds == ["teacher", "student"]:  # logits of both, or what they predict
-        return lambda labels, teacher, student, weight: metric.update_state(
-            teacher, student, sample_weight=weight
+    takes = getattr(metric, "takes", None)
+    if takes not in (_BOTH, _LABELS, _ALL):
+        raise TypeError(
+            f"Metric {metric.name!r} of type {type(metric).__name__} does not state "
+            f"what its `update_state{inspect.signature(metric.update_state)}` is "
+            f"given. Of logits say so on the class: `takes = {_BOTH}`, "
+            f"`takes = {_LABELS}` (the student's), or `takes = {_ALL}`, each with "
+            f"`sample_weight`. Received: takes={takes!r}. For all else give "
+            "FidelityMonitor a function of both models by `probes={name: function}`."
         )
-    if kinds == ["labels", "logits"]:
-        return _with_labels(
-            lambda labels, teacher, student, weight: metric.update_state(
-                labels, student, sample_weight=weight
-            )
-        )
-    if kinds == ["labels", "teacher", "student"]:
-        return _with_labels(
-            lambda labels, teacher, student, weight: metric.update_state(
-                labels, teacher, student, sample_weight=weight
-            )
-        )
-    raise TypeError(
-        f"Metric {metric.name!r} takes {names}. What can be shown is a metric of "
-        "`update_state(teacher, student)`, of `(labels, logits)`, or of `(labels, "
-        "teacher, student)`, each with `sample_weight`. For all else give "
-        "FidelityMonitor a function of both models by `probes={name: function}`."
-    )
+    return takes
 
 
-def _kind(name):
-    return name.removesuffix("_logits") if name != "logits" else name
+def _weight(examples, *, of_labels=False):
+    """Weight of each example or position, None where all count alike."""
+    weight = position_weight(examples.sample_weight, examples.mask, examples.student)
+    if not of_labels or examples.labelled is None:
+        return weight
+    if weight is None:
+        return examples.labelled
+    return examples.labelled * broadcast_weight(weight, examples.labelled)
 
 
-def _with_labels(update):
-    def function(labels, teacher, student, weight):
-        if labels is None:
-            return
-        labels, labelled = sparse_labels(labels, student)
-        if weight is not None:
-            labelled = labelled * broadcast_weight(weight, labelled)
-        update(labels, teacher, student, labelled)
-
-    return function
-
-
-def needs_labels(metric):
-    return "labels" in inspect.signature(metric.update_state).parameters
+def _safe_labels(examples):
+    """The labels in the user's form; 0, which no kernel trips over, where missing."""
+    labels, labelled = examples.labels, examples.labelled
+    if labelled is None:
+        return labels
+    labels = ops.convert_to_tensor(labels)
+    while len(labelled.shape) < len(labels.shape):
+        labelled = ops.expand_dims(labelled, axis=-1)
+    return ops.where(labelled > 0, labels, ops.zeros_like(labels))

@@ -84,6 +84,7 @@ def normalized_mutual_information(teacher, student, *, sample_weight=None):
 class _ContingencyTable(SegmentSums):
     """Weights of examples by the class that the teacher and the student predict."""
 
+    takes = ("teacher", "student")
     _direction = "up"
 
     def __init__(self, num_classes, name, dtype=None):

@@ -67,39 +67,79 @@ def calibration_score(num_bins=15):
         "ece",
         f"Calibration error ({num_bins} bins)",
         "down",
-        True,
-        lambda e: calibration_gaps(e.classes, e.student, num_bins),
+        needs_labels=True,
+        values=lambda e: calibration_gaps(e.classes, e.student, num_bins),
         summary=lambda means: sum(abs(means[..., b]) for b in range(num_bins)),
         columns=num_bins,
     )
 
 
-def _of_labels(name, label, direction, values):
-    return Score(name, label, direction, True, lambda e: values(e.classes, e.student))
-
-
-def _of_both(name, label, direction, values, **rest):
-    of_examples = lambda e: values(e.teacher, e.student)  # noqa: E731
-    return Score(name, label, direction, False, of_examples, **rest)
-
-
 SCORES = (
-    _of_labels("accuracy", "Accuracy", "up", hits),
-    _of_labels("nll", "NLL (nats)", "down", nll_values),
-    _of_labels("brier", "Brier score", "down", brier_values),
+    Score(
+        "accuracy",
+        "Accuracy",
+        "up",
+        needs_labels=True,
+        values=lambda e: hits(e.classes, e.student),
+    ),
+    Score(
+        "nll",
+        "NLL (nats)",
+        "down",
+        needs_labels=True,
+        values=lambda e: nll_values(e.classes, e.student),
+    ),
+    Score(
+        "brier",
+        "Brier score",
+        "down",
+        needs_labels=True,
+        values=lambda e: brier_values(e.classes, e.student),
+    ),
     calibration_score(),
-    _of_both("agreement", "Agreement", "up", agreement_values),
-    _of_both(
+    Score(
+        "agreement",
+        "Agreement",
+        "up",
+        needs_labels=False,
+        values=lambda e: agreement_values(e.teacher, e.student),
+    ),
+    Score(
         "agreement_top5",
         "Teacher's class in top 5",
         "up",
-        lambda teacher, student: agreement_values(teacher, student, 5),
+        needs_labels=False,
+        values=lambda e: agreement_values(e.teacher, e.student, k=5),
         least_classes=6,
     ),
-    _of_both("kl", "KL(teacher ‖ model), nats", "down", predictive_kl_values),
-    _of_both("reverse_kl", "KL(model ‖ teacher), nats", "down", reverse_kl_values),
-    _of_both("jensen_shannon", "Jensen-Shannon, nats", "down", jensen_shannon_values),
-    _of_both("total_variation", "Total variation", "down", total_variation_values),
+    Score(
+        "kl",
+        "KL(teacher ‖ model), nats",
+        "down",
+        needs_labels=False,
+        values=lambda e: predictive_kl_values(e.teacher, e.student),
+    ),
+    Score(
+        "reverse_kl",
+        "KL(model ‖ teacher), nats",
+        "down",
+        needs_labels=False,
+        values=lambda e: reverse_kl_values(e.teacher, e.student),
+    ),
+    Score(
+        "jensen_shannon",
+        "Jensen-Shannon, nats",
+        "down",
+        needs_labels=False,
+        values=lambda e: jensen_shannon_values(e.teacher, e.student),
+    ),
+    Score(
+        "total_variation",
+        "Total variation",
+        "down",
+        needs_labels=False,
+        values=lambda e: total_variation_values(e.teacher, e.student),
+    ),
 )
 
 
@@ -144,6 +184,14 @@ class ScoreMean(StreamingMean):
         name: Defaults to the name of the score.
         dtype: Of the result. Defaults to `"float64"`, in which it then is summed: the
             gaps of a calibration error cancel.
+
+    Example:
+
+    >>> from keras_kd.metrics.scores import SCORES, ScoreMean, examples_of
+    >>> mean = ScoreMean(next(score for score in SCORES if score.name == "agreement"))
+    >>> mean.update(examples_of(np.eye(3)[[0, 1]], np.eye(3)[[0, 2]]))
+    >>> float(mean.result())
+    0.5
     """
 
     def __init__(self, score, name=None, dtype="float64"):
