@@ -18,6 +18,8 @@ from keras_kd.metrics import (
     NormalizedMutualInformation,
     scores,
 )
+from keras_kd.metrics._confidence import confidence_of, equal_width_edges
+from keras_kd.metrics.reliability import ReliabilityBins
 
 NUM_BINS = 15
 NUM_CONFIDENCE_BINS = 10
@@ -107,7 +109,7 @@ class _Reader:
         return {
             "values": {s: self._values(s, examples) for s, examples in sides.items()},
             "predicted": {s: _predicted(e.student) for s, e in sides.items()},
-            "confidence": {s: _confidence(e.student) for s, e in sides.items()},
+            "confidence": {s: confidence_of(e.student) for s, e in sides.items()},
             "counts": weigh(ones, teacher._replace(sample_weight=None)).weight,
             "weights": weigh(ones, teacher).weight,
             "labels": _labels(teacher),
@@ -184,7 +186,7 @@ class _Reader:
             labels=labels if labelled else None,
             weights=found["weights"].astype("float64"),
             reliability={
-                side: of["reliability"].bins()
+                side: _reliability(of["reliability"])
                 for side, of in metrics.items()
                 if labelled
             },
@@ -228,10 +230,6 @@ def _predicted(logits):
     return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
 
-def _confidence(logits):
-    return ops.max(ops.softmax(logits, axis=-1), axis=-1)
-
-
 def _labels(examples):
     """Class of each row, `UNLABELED` where none counts."""
     if examples.classes is None:
@@ -261,6 +259,10 @@ def _metrics_of(sides, exaggeration):
                 "information": NormalizedMutualInformation(classes),
             }
     return found
+
+
+def _reliability(metric):
+    return ReliabilityBins(equal_width_edges(NUM_BINS), *metric.bins())
 
 
 def _leaves(x):

@@ -34,7 +34,7 @@ class PaddingWhereZero(keras.layers.Layer):
     """Identity; a row is padding where its last column is 0."""
 
     def call(self, x):
-        return x
+        return x + 0  # the mask is not to reach the input itself
 
     def compute_mask(self, x, previous_mask=None):
         return ops.not_equal(x[:, -1], 0)
