@@ -4,10 +4,8 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
-from keras_kd._common.examples import examples_of
+from keras_kd._common.examples import combined_mask, examples_of
 from keras_kd._common.inputs import check_same_inputs
-from keras_kd._common.output_kind import output_kind
-from keras_kd._common.weights import combined_mask
 from keras_kd.teacher_ensemble import TeacherEnsemble
 
 
@@ -39,6 +37,8 @@ class Answers:
 
     def __init__(self, models, read, *, strategy=None, ignore_class=None):
         self.models = {side: as_classifier(model) for side, model in models.items()}
+        for side, model in self.models.items():
+            _check_alternatives(side, model)
         self._read = read
         self._strategy = strategy or tf.distribute.get_strategy()
         self._ignore_class = ignore_class
@@ -63,8 +63,7 @@ class Answers:
         """
         steps = num_steps(dataset, steps)
         for model in self.models.values():
-            if hasattr(model, "start_pass"):  # states that members carry along
-                model.start_pass()
+            model.start_pass()
         progress = keras.utils.Progbar(steps, verbose=1 if verbose else 0)
         if self._strategy.num_replicas_in_sync > 1:
             dataset = over_replicas(dataset, self._strategy)
@@ -145,12 +144,21 @@ def as_classifier(model):
     """
     if isinstance(model, TeacherEnsemble):
         return model
-    if isinstance(model, (list, tuple)):
-        kinds = [output_kind(member) for member in model]
-    else:
+    if not isinstance(model, (list, tuple)):
         model = getattr(model, "student", model)
-        kinds = [output_kind(model)] if isinstance(model, keras.Model) else [None]
-    return TeacherEnsemble(model, from_logits=[k != "probabilities" for k in kinds])
+    return TeacherEnsemble(model)
+
+
+def _check_alternatives(side, model):
+    """Scores of classifiers are of a softmax, which independent classes do not have."""
+    if model.is_multi_label(None):
+        names = [member.name for member in model.members]
+        raise ValueError(
+            f"Models to compare must give one distribution over the classes. The {side} "
+            f"{names} is multi-label: its classes pass a sigmoid each. Compare it by "
+            "metrics of your own, or build it without its last activation where its "
+            "classes are alternatives."
+        )
 
 
 def as_dataset(data, batch_size):

@@ -1,4 +1,4 @@
-"""One or more trained classifiers as one frozen teacher."""
+"""One or more trained models as one frozen teacher."""
 
 import collections.abc
 import os
@@ -6,30 +6,53 @@ import os
 import keras
 from keras import ops
 
+from keras_kd._common.carried_state import CarriedState
 from keras_kd._common.checks import check_choice
 from keras_kd._common.inputs import inputs_for
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.output_kind import output_kind
-from keras_kd._common.outputs import without_gradient
-from keras_kd._common.saving import architecture
+from keras_kd._common.output_kind import (
+    CLASS_PROBABILITIES,
+    INDEPENDENT_PROBABILITIES,
+    LINEAR,
+    PROBABILITIES,
+    log_of,
+    output_kinds,
+    refuse_distributions,
+)
+from keras_kd._common.outputs import (
+    in_structure_of,
+    named_outputs,
+    symbolic_outputs,
+    with_mask_of,
+    without_gradient,
+)
+from keras_kd._common.saving import LiveConfig, architecture
 from keras_kd._common.unchanged import unchanged
 from keras_kd._common.weights import shares
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
 class TeacherEnsemble(keras.Model):
-    """Frozen ensemble of classifiers: members in, predictive logits out.
+    """Frozen ensemble of models: members in, predictive logits out.
 
     `combine="probabilities"` gives log(sum_i w_i softmax(z_i)), the log of the mean
     predictive distribution, on which a temperature is applied afterwards;
     `combine="logits"` gives sum_i w_i z_i. A single member gives its raw logits
-    unchanged. Members may differ in architecture and in dtype.
+    unchanged. Members may differ in architecture, in dtype and in the order of outputs
+    that have names.
+
+    Outputs that passed a softmax come as log p, those that passed a sigmoid as
+    log(p / (1 - p)): what a member ends in is read off its last layer. A member that
+    does not tell is taken to give logits; where each row of its first batch is a
+    distribution, an error asks for `from_logits`.
 
     Members are always called with `training=False` and never changed: no weight,
     statistic, seed or `trainable` flag of theirs differs after a call. (A member that
     draws random numbers even at inference therefore draws the same ones each time.)
     For the same reason their weights are no part of a training checkpoint, only of
-    `.keras` files.
+    `.keras` files. The states of a stateful RNN are carried from batch to batch beside
+    the member: each pass over a set (an epoch, `evaluate`) starts from those that the
+    member itself has, as its own `predict` would.
 
     Args:
         members: A `keras.Model` or a list of them, built, with outputs of shape
@@ -37,9 +60,17 @@ class TeacherEnsemble(keras.Model):
         combine: `"probabilities"` (default, as Stanton et al.) or `"logits"`.
         weights: One weight >= 0 a member; they are divided by their sum. Defaults to
             equal weights.
-        from_logits: Whether members give logits; False where they end in a softmax.
-            One bool for all, or a list. Defaults to True.
+        from_logits: Whether members give logits, True, or probabilities, False. One
+            bool for all, or a list. Defaults to None, what their last layers say.
+        multi_label: Whether the classes are independent (a sigmoid each) and not
+            alternatives (a softmax over all). Defaults to None: True where the last
+            layers are sigmoids. `combine="probabilities"` then gives the log-odds of
+            the mean probability of each class.
         name: Name of the model.
+
+    Raises:
+        ValueError: For members that were never built, appear twice, or do not end in
+            what `from_logits` or `multi_label` says.
 
     Returns:
         Called on inputs: logits of shape `(batch, ..., classes)`, float32 or wider for
@@ -66,7 +97,8 @@ class TeacherEnsemble(keras.Model):
         members,
         combine="probabilities",
         weights=None,
-        from_logits=True,
+        from_logits=None,
+        multi_label=None,
         name="teacher_ensemble",
         **kwargs,
     ):
@@ -75,8 +107,14 @@ class TeacherEnsemble(keras.Model):
         members = _check_members(members)
         self.combine = check_choice("combine", combine, ["probabilities", "logits"])
         self.member_weights = shares(weights, len(members), "member")
-        self.from_logits = _check_from_logits(from_logits, members)
+        self.from_logits = _check_from_logits(from_logits, len(members))
+        self.multi_label = multi_label if multi_label is None else bool(multi_label)
+        self._kinds = [
+            _resolved_kinds(member, stated, multi_label)
+            for member, stated in zip(members, self.from_logits, strict=True)
+        ]
         self._members = Members(members)
+        self._states = CarriedState(members)
         self.built = True
 
     @property
@@ -101,23 +139,38 @@ class TeacherEnsemble(keras.Model):
 
     trainable_weights = trainable_variables
 
+    def start_pass(self):
+        """Let stateful RNNs start a pass over a set from their members' own states."""
+        self._states.start()
+
     def member_logits(self, inputs):
-        """Logits of each member, a list; structures where a member has several."""
+        """Logits of each member, a list; all in the structure of the first one's."""
         outputs = []
-        for member, from_logits in zip(self.members, self.from_logits, strict=True):
-            logits = _call_frozen(member, inputs)
-            if not from_logits:
-                logits = keras.tree.map_structure(_log, logits)
-            outputs.append(logits)
+        for member, kinds in zip(self.members, self._kinds, strict=True):
+            given = self._call_frozen(member, inputs)
+            leaves = keras.tree.flatten(given)
+            kinds = kinds if len(kinds) == len(leaves) else kinds[:1] * len(leaves)
+            logits = [
+                _as_logits(leaf, kind, member)
+                for leaf, kind in zip(leaves, kinds, strict=True)
+            ]
+            given = keras.tree.pack_sequence_as(given, logits)
+            if outputs:
+                given = in_structure_of(self.members[0], outputs[0], member, given)
+            outputs.append(given)
         return outputs
 
     def combine_members(self, member_logits):
         """Predictive logits of the ensemble from `member_logits(...)`."""
-        if len(member_logits) == 1:
+        first, *others = map(keras.tree.flatten, member_logits)
+        if not others:
             return member_logits[0]
-        for logits in member_logits[1:]:
-            keras.tree.assert_same_structure(member_logits[0], logits)
-        return keras.tree.map_structure(self._combine_one_output, *member_logits)
+        independent = self._independent(len(first))
+        combined = [
+            self._combine_one_output(logits, multi_label)
+            for *logits, multi_label in zip(first, *others, independent, strict=True)
+        ]
+        return keras.tree.pack_sequence_as(member_logits[0], combined)
 
     def call(self, inputs, training=None):
         del training  # members run in inference mode whatever the caller's mode
@@ -129,7 +182,41 @@ class TeacherEnsemble(keras.Model):
     def compute_output_shape(self, input_shape):
         return self.members[0].compute_output_shape(input_shape)
 
-    def _combine_one_output(self, *logits):
+    def _call_frozen(self, member, inputs):
+        """Inference that changes nothing of the model."""
+        inputs = inputs_for(member, inputs)
+        with unchanged(member, self._states.of(member)) as scope:
+            outputs = member(inputs, training=False)
+        self._states.carry(member, scope)
+        return without_gradient(outputs)
+
+    def is_multi_label(self, name):
+        """Whether the classes of an output, by its name, are known to be independent.
+
+        Example:
+
+        >>> tagger = keras.Sequential(
+        ...     [keras.Input((4,)), keras.layers.Dense(3, activation="sigmoid")])
+        >>> keras_kd.TeacherEnsemble(tagger).is_multi_label("output_0")
+        True
+        """
+        structure = symbolic_outputs(self.members[0])
+        if structure is None:
+            return self._independent(1)[0]
+        kinds = self._independent(len(keras.tree.flatten(structure)))
+        kinds = keras.tree.pack_sequence_as(structure, kinds)
+        kinds = named_outputs(self.members[0], kinds)
+        return kinds.get(name, next(iter(kinds.values())))
+
+    def _independent(self, num_outputs):
+        """For each output, whether its classes are independent of one another."""
+        if self.multi_label is not None:
+            return [self.multi_label] * num_outputs
+        kinds = self._kinds[0]
+        kinds = kinds if len(kinds) == num_outputs else kinds[:1] * num_outputs
+        return [kind == INDEPENDENT_PROBABILITIES for kind in kinds]
+
+    def _combine_one_output(self, logits, multi_label):
         shapes = [tuple(z.shape) for z in logits]
         if len({shape[-1] for shape in shapes}) > 1:
             raise ValueError(
@@ -142,23 +229,33 @@ class TeacherEnsemble(keras.Model):
         if self.combine == "logits":
             return ops.sum(weights * logits, axis=0)
         log_weights = ops.log(weights)
+        if multi_label:
+            log_probs = (ops.log_sigmoid(z) + log_weights for z in (logits, -logits))
+            yes, no = (ops.logsumexp(p, axis=0) for p in log_probs)
+            return yes - no
+        if shapes[0][-1] == 1:
+            raise ValueError(
+                "A softmax over one unit is 1 whatever the members say. State what the "
+                f"outputs of shapes {shapes} are: `combine='logits'` for the mean of "
+                "plain numbers, `multi_label=True` for logits of a yes or no."
+            )
         return ops.logsumexp(ops.log_softmax(logits, axis=-1) + log_weights, axis=0)
 
     def get_config(self):
         return {
             "name": self.name,
-            "members": [architecture(member) for member in self.members],
+            "members": [LiveConfig.of(member, architecture) for member in self.members],
             "combine": self.combine,
             "weights": list(self.member_weights),
             "from_logits": list(self.from_logits),
+            "multi_label": self.multi_label,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         config["members"] = [
-            keras.saving.deserialize_keras_object(m, custom_objects=custom_objects)
-            for m in config["members"]
+            LiveConfig.object_of(m, custom_objects) for m in config["members"]
         ]
         return cls(**config)
 
@@ -188,24 +285,10 @@ class Members(collections.abc.Sequence):
         return f"Members({[model.name for model in self._models]})"
 
 
-def _call_frozen(model, inputs):
-    """Inference that changes nothing of the model."""
-    inputs = inputs_for(model, inputs)
-    with unchanged(model):
-        outputs = model(inputs, training=False)
-    return without_gradient(outputs)
-
-
-def _log(probabilities):
-    (probabilities,) = at_least_float32(probabilities)
-    tiny = 1e-37 if probabilities.dtype == "float32" else 1e-300
-    return ops.log(ops.maximum(probabilities, tiny))
-
-
 def _check_members(members):
     members = [members] if isinstance(members, keras.Model) else members
     if not isinstance(members, (list, tuple, Members)):
-        raise TypeError(
+        raise ValueError(
             "`members` must be a keras.Model or a list of them. Received: "
             f"{members!r} of type {type(members).__name__}."
         )
@@ -215,7 +298,7 @@ def _check_members(members):
         )
     for i, member in enumerate(members):
         if not isinstance(member, keras.Model):
-            raise TypeError(
+            raise ValueError(
                 f"A teacher must be a keras.Model. Received: member {i} is {member!r} "
                 f"of type {type(member).__name__}."
             )
@@ -232,28 +315,63 @@ def _check_members(members):
     return list(members)
 
 
-def _check_from_logits(from_logits, members):
-    if isinstance(from_logits, bool):
-        from_logits = [from_logits] * len(members)
-    if len(from_logits) != len(members) or not all(
-        isinstance(f, bool) for f in from_logits
+def _as_logits(outputs, kind, member):
+    """Logits of what was stated or read to be of some kind, or is in doubt (None)."""
+    if kind == LINEAR:
+        return outputs
+    if kind is None:
+        return refuse_distributions(
+            outputs,
+            f"Teacher {member.name!r} does not say what it gives, and each row of this "
+            "batch is a distribution over the classes. State it: "
+            "`TeacherEnsemble(members, from_logits=False)` for probabilities, "
+            "from_logits=True for logits.",
+        )
+    logits = log_of(outputs)
+    if kind == INDEPENDENT_PROBABILITIES:
+        logits = logits - log_of(1.0 - outputs)
+    return with_mask_of(outputs, logits)
+
+
+def _check_from_logits(from_logits, num_members):
+    if from_logits is None or isinstance(from_logits, bool):
+        from_logits = [from_logits] * num_members
+    if len(from_logits) != num_members or not all(
+        f is None or isinstance(f, bool) for f in from_logits
     ):
         raise ValueError(
-            f"`from_logits` must be one bool, or one a member ({len(members)}). "
+            f"`from_logits` must be one bool, or one a member ({num_members}). "
             f"Received: from_logits={from_logits!r}."
         )
-    for member, logits in zip(members, from_logits, strict=True):
-        kind = output_kind(member)
-        if logits and kind == "probabilities":
-            raise ValueError(
-                f"Teacher {member.name!r} ends in probabilities (a softmax or sigmoid) "
-                "but is taken as logits: they would be softened twice. Pass "
-                "`TeacherEnsemble(members, from_logits=False)`, or build the teacher "
-                "without its last activation."
-            )
-        if not logits and kind == "logits":
-            raise ValueError(
-                f"Teacher {member.name!r} ends in logits but `from_logits=False` says "
-                "probabilities. Pass `from_logits=True`."
-            )
     return list(from_logits)
+
+
+def _resolved_kinds(member, from_logits, multi_label):
+    """Kind of each output, flat: as its last layer says, else as stated, else None."""
+    read = keras.tree.flatten(output_kinds(member))
+    if from_logits is True and any(kind in PROBABILITIES for kind in read):
+        raise ValueError(
+            f"Teacher {member.name!r} ends in probabilities (a softmax or sigmoid) but "
+            "is taken as logits: they would be softened twice. Pass "
+            "`TeacherEnsemble(members, from_logits=False)`, or build the teacher "
+            "without its last activation."
+        )
+    if from_logits is False and all(kind == LINEAR for kind in read):
+        raise ValueError(
+            f"Teacher {member.name!r} ends in logits but `from_logits=False` says "
+            "probabilities. Pass `from_logits=True`."
+        )
+    stated = None
+    if from_logits is not None:
+        probabilities = (
+            INDEPENDENT_PROBABILITIES if multi_label else CLASS_PROBABILITIES
+        )
+        stated = LINEAR if from_logits else probabilities
+    contradicted = CLASS_PROBABILITIES if multi_label else INDEPENDENT_PROBABILITIES
+    if multi_label is not None and contradicted in read:
+        raise ValueError(
+            f"`multi_label` is {multi_label!r}, but {member.name!r} ends in a "
+            f"{'softmax' if multi_label else 'sigmoid'}. Leave it out: it is read off "
+            "the last layer."
+        )
+    return [stated if kind is None else kind for kind in read]

@@ -82,7 +82,7 @@ ROWS = [
                 *teacher_and_student(), cls("stage1", "stage1")
             ),
             ValueError,
-            [f"{cls.__name__} trains a regressor", "Use keras_kd.Distiller"],
+            [f"{cls.__name__} trains layers", "Use keras_kd.Distiller"],
         )
         for cls in (losses.HintLoss, losses.VID)
     ],

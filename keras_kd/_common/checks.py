@@ -64,22 +64,50 @@ def check_choice(name, value, choices):
     return value
 
 
-def check_same_classes(teacher_logits, student_logits):
-    """Raise unless both sides have the same, and at least two, classes."""
-    teacher, student = teacher_logits.shape, student_logits.shape
-    if len(teacher) != len(student) or teacher[-1] != student[-1]:
+def check_same_shape(teacher, student, *, classes=2):
+    """Raise unless both sides have one shape, as far as it is known before the run.
+
+    Args:
+        teacher: Logits or other outputs, `(batch, ..., classes)`.
+        student: Likewise.
+        classes: How many the last axis must have at least: 2 under a softmax.
+    """
+    theirs, ours = tuple(teacher.shape), tuple(student.shape)
+    if not may_equal(theirs, ours):
+        fix = "Give both models the same tokens or positions: none is repeated to fit."
+        if len(theirs) != len(ours) or not may_equal(theirs[-1:], ours[-1:]):
+            fix = (
+                f"Give the student's last layer {theirs[-1] if theirs else 'as many'} "
+                "units, or map both models to a common set of classes first."
+            )
         raise ValueError(
             "Teacher and student logits must have the same rank and number of classes "
-            f"(last axis). Received: teacher {tuple(teacher)}, student "
-            f"{tuple(student)}. Give the student's last layer {teacher[-1]} units, or "
-            "map both models to a common set of classes first."
+            "(last axis), and as many examples and positions, as they are compared "
+            f"position by position. Received: teacher {theirs}, student {ours}. {fix}"
         )
-    if student[-1] == 1:
+    if classes > 1 and ours[-1] == 1:
         raise ValueError(
             "A softmax over one class says nothing: logits need at least 2 classes on "
-            f"the last axis. Received: {tuple(student)}. Write a binary logit z as the "
-            "two logits [0, z]."
+            f"the last axis. Received: {ours}. Write a binary logit z as the two "
+            "logits [0, z], or compare raw outputs by LogitMSE."
         )
+
+
+def check_leading_axes(name, array, shape, fix):
+    """Raise unless `array` has the first axes of `shape`, where both are known."""
+    given, wanted = tuple(array.shape), tuple(shape)
+    if not may_equal(given, wanted[: len(given)]):
+        raise ValueError(
+            f"`{name}` must have the first axes of what it belongs to, shape {wanted}: "
+            f"nothing is repeated to fit. Received: {name} of shape {given}. {fix}"
+        )
+
+
+def may_equal(shape, other):
+    """Whether two shapes agree on each axis that both know."""
+    return len(shape) == len(other) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(shape, other, strict=True)
+    )
 
 
 def nearest(value, choices):

@@ -7,12 +7,15 @@ metric takes their streaming mean, a report draws them with replacement.
 
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
+from keras_kd._common.batch import UNLABELED
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.labels import are_class_indices, sparse_labels
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight, combined_mask
+
+_LARGEST = 1e18  # its square is still a float32
 
 
 class Examples(NamedTuple):
@@ -28,6 +31,14 @@ class Examples(NamedTuple):
     temperature: Any = None  # (batch,): of each example, 0 where the loss's own holds
     members: Any = None  # a list of (batch, ..., classes), one a teacher
     member_weights: Any = None
+
+    @property
+    def class_labels(self):
+        """`classes` with UNLABELED where a label is missing, or None."""
+        if self.classes is None or self.labelled is None:
+            return self.classes
+        missing = ops.full_like(self.classes, UNLABELED)
+        return ops.where(ops.equal(self.labelled, 0), missing, self.classes)
 
 
 class Values(NamedTuple):
@@ -56,9 +67,7 @@ def examples_of(
     mask = combined_mask(*sides) if mask is None else ops.cast(mask, "bool")
     *sides, student = at_least_float32(*sides)
     teacher = sides[0] if sides else None
-    check_same_classes(student if teacher is None else teacher, student)
-    if teacher is not None:
-        _check_same_axes("teacher", teacher.shape, "student", student.shape)
+    check_same_shape(student if teacher is None else teacher, student)
     if mask is not None and len(mask.shape) >= len(student.shape):
         mask = None  # of positions that the outputs no longer have
     classes = labelled = None
@@ -113,6 +122,82 @@ def weigh(values, examples, *, of_labels=False):
 def weighted_sum(values):
     """Sum of `Values`, each times its weight."""
     return ops.sum(values.values * values.weight)
+
+
+def counted_only(tensor, *weights):
+    """A tensor without NaN, infinities or huge numbers where any weight is 0.
+
+    A value that does not count is no reason for a gradient: 0 times the derivative of
+    a NaN is a NaN. What is an ordinary number stays as it is.
+
+    Args:
+        tensor: `(batch, ..., features)` or `(batch,)`.
+        *weights: Numbers or bools over its leading axes; None counts everywhere.
+    """
+    given = [w for w in weights if w is not None]
+    if not given or len(tensor.shape) == 0 or not _is_float(tensor):
+        return tensor
+    positions = tensor[..., 0] if len(tensor.shape) > 1 else tensor
+    absent = None
+    for weight in given:
+        if _spans_more(weight, positions):
+            continue
+        zero = ops.equal(broadcast_weight(weight, positions), 0)
+        absent = zero if absent is None else ops.logical_or(absent, zero)
+    if absent is None:
+        return tensor
+    if len(tensor.shape) > 1:
+        absent = absent[..., None]
+    ordinary = ops.abs(tensor) < _LARGEST
+    gone = ops.logical_and(absent, ops.logical_not(ordinary))
+    return _with_mask_of(tensor, ops.where(gone, ops.zeros_like(tensor), tensor))
+
+
+def broadcast_weight(sample_weight, values):
+    """Weights of shape (batch,), (batch, 1) or more, one for each of the values."""
+    weight = ops.cast(sample_weight, values.dtype)
+    while len(weight.shape) > len(values.shape) and weight.shape[-1] == 1:
+        weight = ops.squeeze(weight, axis=-1)
+    if len(weight.shape) > len(values.shape):
+        raise ValueError(
+            "`sample_weight` has more axes than there are values to weight. Received: "
+            f"weights of shape {tuple(weight.shape)} for values of shape "
+            f"{tuple(values.shape)}. Give one weight an example: shape (batch,)."
+        )
+    while len(weight.shape) < len(values.shape):
+        weight = ops.expand_dims(weight, axis=-1)
+    return ops.broadcast_to(weight, ops.shape(values))
+
+
+def combined_mask(*tensors):
+    """The AND of the Keras masks that these tensors carry, or None."""
+    masks = [getattr(t, "_keras_mask", None) for t in tensors]
+    masks = [ops.cast(m, "bool") for m in masks if m is not None]
+    if not masks:
+        return None
+    mask = masks[0]
+    for other in masks[1:]:
+        mask = ops.logical_and(mask, other)
+    return mask
+
+
+def _is_float(tensor):
+    return keras.backend.is_float_dtype(tensor.dtype)
+
+
+def _spans_more(weight, positions):
+    """Whether a weight has axes that these positions lack: a mask, say, of a sum."""
+    shape = list(weight.shape)
+    while len(shape) > len(positions.shape) and shape[-1] == 1:
+        shape.pop()
+    return len(shape) > len(positions.shape)
+
+
+def _with_mask_of(tensor, new):
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        new._keras_mask = mask
+    return new
 
 
 def weighted_mean(values):

@@ -20,8 +20,6 @@ class Hyperparameter:
     attribute: checkpoints of weights do not hold it, configurations do.
     """
 
-    replaced = 0  # how often a schedule came or went: graphs of before do not know it
-
     def __init__(self, value, name):
         self._schedule = None
         self._variable = keras.Variable(
@@ -49,9 +47,12 @@ class Hyperparameter:
             return float(self)
         return keras.saving.serialize_keras_object(self._schedule)
 
+    @property
+    def schedule(self):
+        """The schedule, or None of a number."""
+        return self._schedule
+
     def assign(self, value):
-        if is_schedule(value) or self._schedule is not None:
-            Hyperparameter.replaced += value is not self._schedule
         self._set(value)
 
     def _set(self, value):
@@ -90,7 +91,12 @@ class HyperparameterAttribute:
         self._name = name
 
     def __get__(self, owner, cls=None):
-        return self if owner is None else vars(owner)[f"_{self._name}"].value
+        if owner is None:
+            return self
+        held = vars(owner).get(f"_{self._name}")
+        if held is None:  # Keras asks before it sets
+            raise AttributeError(self._name)
+        return held.value
 
     def __set__(self, owner, value):
         value = check_hyperparameter(self._name, value, **self._bounds)
@@ -127,17 +133,19 @@ def check_hyperparameter(name, value, **bounds):
     return value
 
 
-class StepOfPresentSchedules:
-    """Mix-in before `keras.Model`: a step traced before a schedule came is remade."""
+def schedules_of(holders):
+    """Schedules that these objects read now: a step that is traced knows these alone.
 
-    _replaced_before_training = _replaced_before_testing = 0
-
-    def make_train_function(self, force=False):
-        force = force or self._replaced_before_training != Hyperparameter.replaced
-        self._replaced_before_training = Hyperparameter.replaced
-        return super().make_train_function(force)
-
-    def make_test_function(self, force=False):
-        force = force or self._replaced_before_testing != Hyperparameter.replaced
-        self._replaced_before_testing = Hyperparameter.replaced
-        return super().make_test_function(force)
+    Args:
+        holders: `Hyperparameter`s, and losses that hold some, one within the other.
+    """
+    found = []
+    for holder in holders:
+        if isinstance(holder, Hyperparameter):
+            found.append(holder.schedule)
+        elif isinstance(holder, keras.losses.Loss):
+            held = vars(holder).values()
+            found += schedules_of(
+                [x for x in held if isinstance(x, (Hyperparameter, keras.losses.Loss))]
+            )
+    return found

@@ -1,9 +1,75 @@
-"""Labels in the forms that Keras takes, some of them missing."""
+"""Labels in the forms that Keras takes, some of them missing.
+
+What labels mean is the label loss's to say: `meaning_of` reads it off the loss, and
+nothing here looks at shapes, values or names of losses to find out.
+"""
+
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from keras_kd._common.batch import UNLABELED
+
+CLASS_INDICES, ONE_HOT, AS_GIVEN = "class_indices", "one_hot", "as_given"
+
+
+class Meaning(NamedTuple):
+    """What the labels of an output are, and which class index stands for none."""
+
+    kind: str = AS_GIVEN
+    ignore_class: int | None = None  # besides UNLABELED, of class indices
+
+
+def meaning_of(loss):
+    """`Meaning` of the labels that a loss takes.
+
+    Keras's sparse categorical cross-entropy takes class indices, its categorical one
+    rows over the classes. A loss of the user's own may say so by an attribute
+    `labels = "class_indices"` (and `ignore_class`) or `labels = "one_hot"`.
+    """
+    stated = getattr(loss, "labels", None)
+    stated_one = isinstance(stated, str) and stated in (CLASS_INDICES, ONE_HOT)
+    kind = stated if stated_one else AS_GIVEN
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy) or (
+        loss is keras.losses.sparse_categorical_crossentropy
+    ):
+        kind = CLASS_INDICES
+    elif isinstance(loss, keras.losses.CategoricalCrossentropy) or (
+        loss is keras.losses.categorical_crossentropy
+    ):
+        kind = ONE_HOT
+    ignored = _ignore_class(loss) if kind == CLASS_INDICES else None
+    return Meaning(kind, ignored)
+
+
+def _ignore_class(loss):
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is None and isinstance(loss, keras.losses.Loss):
+        ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
+    return ignored
+
+
+def labelled_by(meaning, labels):
+    """1.0 where a row has a label, 0.0 where it is missing; None where all have one.
+
+    Shape of class indices as given, of one-hot rows without their last axis.
+    """
+    if meaning.kind == AS_GIVEN:
+        return None
+    if meaning.kind == ONE_HOT:
+        labelled = ops.any(ops.not_equal(labels, 0), axis=-1)
+    else:
+        labelled = _is_no(UNLABELED, labels)
+        if meaning.ignore_class is not None:
+            other = _is_no(meaning.ignore_class, labels)
+            labelled = ops.logical_and(labelled, other)
+    return ops.cast(labelled, keras.config.floatx())
+
+
+def without_missing(labels, counts):
+    """Class indices with 0 where `counts`, of the same shape, is 0."""
+    return ops.where(ops.equal(counts, 0), ops.zeros_like(labels), labels)
 
 
 def are_class_indices(labels, logits):
@@ -18,23 +84,32 @@ def drop_index_axis(labels, logits):
     return ops.squeeze(labels, axis=-1) if same_rank else labels
 
 
-def labelled_rows(labels, logits, *, ignore_class=None):
-    """`(labels, labelled)`: 1.0 where a row has a label, 0.0 where it is missing.
+def labelled_rows(labels, logits, ignore_class=None):
+    """`(labels, labelled)` of a classifier: 1.0 where a row has a label, else 0.0.
 
-    A missing class index becomes 0, so that no kernel reads out of range. Rows of the
-    class index `ignore_class` count as missing too.
+    A missing class index becomes 0, so that no kernel reads out of range.
     """
     labels = ops.convert_to_tensor(labels)
-    if are_class_indices(labels, logits):
-        labels = _wide(drop_index_axis(labels, logits))
-        labelled = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
-        if ignore_class is not None:
-            ignored = ops.equal(labels, ops.cast(ignore_class, labels.dtype))
-            labelled = ops.logical_and(labelled, ops.logical_not(ignored))
-        labels = ops.where(labelled, labels, ops.zeros_like(labels))
-    else:
-        labelled = ops.any(ops.not_equal(labels, 0), axis=-1)
-    return labels, ops.cast(labelled, keras.config.floatx())
+    if not are_class_indices(labels, logits):
+        return labels, labelled_by(Meaning(ONE_HOT), labels)
+    labels = drop_index_axis(labels, logits)
+    labelled = labelled_by(Meaning(CLASS_INDICES, ignore_class), labels)
+    # Small integer types cannot hold every class index, nor unsigned ones a -1.
+    return ops.cast(without_missing(labels, labelled), "int32"), labelled
+
+
+def sparse_labels(labels, logits, ignore_class=None):
+    """Class indices (int32) of labels in either form, and which rows have one.
+
+    For classifiers, whose labels are classes: indices `(batch, ...)`, with or without a
+    last axis of 1, or rows over the classes.
+    """
+    labels, labelled = labelled_rows(labels, logits, ignore_class)
+    if len(labels.shape) == len(logits.shape):
+        labels = ops.argmax(labels, axis=-1)
+    else:  # -100 would be read as the hundredth class from the end
+        labels = in_range(labels, logits.shape[-1])
+    return ops.cast(labels, "int32"), labelled
 
 
 def in_range(labels, num_classes):
@@ -49,29 +124,23 @@ def in_range(labels, num_classes):
         "`ignore_class`, or give the models more classes. Smallest and largest label "
         "received:"
     )
-    inside = tf.reduce_all((labels >= 0) & (labels < num_classes))
-    extremes = [tf.reduce_min(labels), tf.reduce_max(labels)]
+    indices = tf.cast(labels, "int64")  # int8 cannot hold 200 classes to compare with
+    inside = tf.reduce_all((indices >= 0) & (indices < num_classes))
+    extremes = [tf.reduce_min(indices), tf.reduce_max(indices)]
     # Before any kernel reads the labels and fails with a message of its own.
     with tf.control_dependencies([tf.debugging.Assert(inside, [rule, *extremes])]):
         return tf.identity(labels)
 
 
-def _wide(labels):
-    """Labels in a dtype that holds -1, 255 and the number of classes.
-
-    There -1 is not 255 or True, and 200 classes are not -56.
-    """
+def _is_no(index, labels):
+    """Whether each label differs from a class index, which its type may not hold."""
     dtype = keras.backend.standardize_dtype(labels.dtype)
-    if dtype.startswith(("float", "bfloat")) or dtype in ("int32", "int64"):
-        return labels
-    return ops.cast(labels, "int64" if dtype in ("uint32", "uint64") else "int32")
-
-
-def sparse_labels(labels, logits, *, ignore_class=None):
-    """Class indices (int32) of labels in either form, and which rows have one."""
-    labels, labelled = labelled_rows(labels, logits, ignore_class=ignore_class)
-    if len(labels.shape) == len(logits.shape):
-        labels = ops.argmax(labels, axis=-1)
-    else:  # -100 would be read as the hundredth class from the end
-        labels = in_range(labels, logits.shape[-1])
-    return ops.cast(labels, "int32"), labelled
+    if dtype == "bool":
+        return ops.ones_like(labels, dtype="bool")
+    if "int" in dtype:
+        bits, unsigned = int(dtype.lstrip("uint")), dtype.startswith("u")
+        least = 0 if unsigned else -(2 ** (bits - 1))
+        most = 2 ** (bits if unsigned else bits - 1) - 1
+        if not least <= index <= most:
+            return ops.ones_like(labels, dtype="bool")
+    return ops.not_equal(labels, ops.cast(index, dtype))

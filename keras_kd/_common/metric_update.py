@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from keras_kd._common.weights import broadcast_weight, position_weight
+from keras_kd._common.examples import weigh
 
 _BOTH = ("teacher", "student")
 _LABELS = ("labels", "logits")
@@ -68,13 +68,8 @@ def _takes(metric):
 
 
 def _weight(examples, *, of_labels=False):
-    """Weight of each example or position, None where all count alike."""
-    weight = position_weight(examples.sample_weight, examples.mask, examples.student)
-    if not of_labels or examples.labelled is None:
-        return weight
-    if weight is None:
-        return examples.labelled
-    return examples.labelled * broadcast_weight(weight, examples.labelled)
+    each = ops.ones_like(examples.student[..., 0])
+    return weigh(each, examples, of_labels=of_labels).weight
 
 
 def _safe_labels(examples):

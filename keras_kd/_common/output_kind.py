@@ -1,77 +1,146 @@
-"""Tell whether a model ends in logits or in probabilities, before it trains wrongly."""
+"""What the outputs of a model are, read off its last layer or its graph.
+
+A softmax gives probabilities over classes, a sigmoid independent ones, a linear layer
+raw numbers (logits or plain ones). What is none of these is not guessed: None.
+"""
+
+import contextlib
 
 import keras
-import numpy as np
+import tensorflow as tf
 
-from keras_kd._common.inputs import input_spec
-from keras_kd._common.unchanged import unchanged
+from keras_kd._common.inputs import input_spec, trace
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.outputs import symbolic_outputs, with_mask_of
 
-_PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax"}
-_PROBE_SIZE = 8  # length of an axis that the specification leaves open
+LINEAR = "linear"
+CLASS_PROBABILITIES = "class_probabilities"
+INDEPENDENT_PROBABILITIES = "independent_probabilities"
+PROBABILITIES = (CLASS_PROBABILITIES, INDEPENDENT_PROBABILITIES)
+
+_ACTIVATIONS = {
+    "linear": LINEAR,
+    "log_softmax": LINEAR,  # logits, up to a constant of each row
+    "softmax": CLASS_PROBABILITIES,
+    "sparsemax": CLASS_PROBABILITIES,
+    "sigmoid": INDEPENDENT_PROBABILITIES,
+    "hard_sigmoid": INDEPENDENT_PROBABILITIES,
+}
+_LAYERS = {"Softmax": CLASS_PROBABILITIES, "Sigmoid": INDEPENDENT_PROBABILITIES}
+# What hands numbers on as they are, in part or in another shape.
+_SHAPING = {
+    *("GetItem", "Reshape", "Flatten", "Identity", "Dropout", "Permute", "Squeeze"),
+    *("ExpandDims", "Cast", "Transpose", "Cropping1D", "Cropping2D"),
+}
+_KINDS_OF_OPS = {
+    "Softmax": CLASS_PROBABILITIES,
+    "Sigmoid": INDEPENDENT_PROBABILITIES,
+    **dict.fromkeys(("MatMul", "BatchMatMulV2", "BiasAdd", "Conv2D"), LINEAR),
+    **dict.fromkeys(("Einsum", "LogSoftmax"), LINEAR),
+}
+_SHAPING_OPS = {
+    *("Identity", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Transpose"),
+    *("Cast", "EnsureShape", "StopGradient", "CheckNumerics", "Slice"),
+}
+
+
+def output_kinds(model, spec=None):
+    """Kinds of a model's outputs in their structure, each None where nothing tells.
+
+    Args:
+        model: A `keras.Model`.
+        spec: Its inputs as `tf.TensorSpec`s, where they are known better than the model
+            says. A model that its layers do not explain is traced on them.
+    """
+    structure = symbolic_outputs(model)
+    if structure is not None:
+        kinds = keras.tree.map_structure(_kind_of_symbolic, structure)
+        if None not in keras.tree.flatten(kinds):
+            return kinds
+    spec = spec if spec is not None else input_spec(model)
+    if spec is None:
+        return None if structure is None else kinds
+    found = []
+
+    def traced(inputs):
+        outputs = model(inputs, training=False)
+        found.append(keras.tree.map_structure(_kind_of_op, outputs))
+        return outputs
+
+    # A model that cannot be traced so says nothing of its outputs.
+    with contextlib.suppress(Exception):
+        trace(model, traced, spec)
+        return found[-1]
+    return None if structure is None else kinds
 
 
 def output_kind(model):
-    """'logits', 'probabilities', or None when neither layers nor a probe tell.
-
-    Layers are read first. A head that they do not settle is called once on two random
-    inputs, without touching a variable: rows that are all >= 0 and sum to 1 are
-    probabilities.
-    """
-    kinds = [_kind_of_tensor(t) for t in getattr(model, "outputs", None) or [None]]
-    if "probabilities" in kinds:
+    """'logits', 'probabilities', or None: of all outputs together."""
+    kinds = keras.tree.flatten(output_kinds(model))
+    if any(kind in PROBABILITIES for kind in kinds):
         return "probabilities"
-    if all(kind == "logits" for kind in kinds):
-        return "logits"
-    return _kind_by_probe(model)
+    return "logits" if all(kind == LINEAR for kind in kinds) else None
 
 
-def _kind_of_tensor(tensor):
+def log_of(probs):
+    """log p, finite where p is 0, in float32 at least."""
+    (probs_,) = at_least_float32(probs)
+    tiny = 1e-37 if probs_.dtype == "float32" else 1e-300
+    return with_mask_of(probs, keras.ops.log(keras.ops.maximum(probs_, tiny)))
+
+
+def refuse_distributions(outputs, message):
+    """The outputs, or an error where each row is a distribution: a doubt about logits.
+
+    One unit, and no row at all, raise none.
+    """
+    if not outputs.dtype.is_floating or outputs.shape.rank in (0, 1):
+        return outputs
+    if outputs.shape.rank is not None and outputs.shape[-1] == 1:
+        return outputs
+    sums = tf.abs(tf.reduce_sum(tf.cast(outputs, "float32"), axis=-1) - 1.0)
+    is_row = (tf.reduce_min(outputs, axis=-1) >= 0) & (sums < 1e-3)
+    doubt = tf.reduce_all(is_row) & (tf.size(is_row) > 0)
+    with tf.control_dependencies([tf.debugging.Assert(~doubt, [message])]):
+        return with_mask_of(outputs, tf.identity(outputs))
+
+
+def _kind_of_symbolic(tensor):
     history = getattr(tensor, "_keras_history", None)
     operation = getattr(history, "operation", None)
     if operation is None:
         return None
     if isinstance(operation, keras.Model):
-        inner = getattr(operation, "outputs", None)
-        return _kind_of_tensor(inner[0]) if inner and len(inner) == 1 else None
-    if type(operation).__name__ in ("Softmax", "Sigmoid"):  # layer or keras.ops
-        return "probabilities"
+        inner = keras.tree.flatten(getattr(operation, "outputs", None) or [])
+        index = history.tensor_index
+        return _kind_of_symbolic(inner[index]) if index < len(inner) else None
+    name = type(operation).__name__
+    if name in _SHAPING:
+        inputs = operation._inbound_nodes[history.node_index].input_tensors
+        return _kind_of_symbolic(inputs[0])
+    if name in _LAYERS:
+        return _LAYERS[name]
+    weighted = hasattr(operation, "kernel") or name == "Activation"
     activation = getattr(operation, "activation", None)
-    name = getattr(activation, "__name__", None)
-    if name in _PROBABILITIES:
-        return "probabilities"
-    dense = isinstance(operation, (keras.layers.Dense, keras.layers.EinsumDense))
-    return "logits" if dense and name == "linear" else None
+    activation = getattr(activation, "__name__", None)
+    return _ACTIVATIONS.get(activation) if weighted else None
 
 
-def _kind_by_probe(model):
-    try:
-        outputs = _probe(model)
-    except Exception:
-        return None  # an input that cannot be guessed settles nothing
-    if outputs is None:
-        return None
-    rows = [np.asarray(keras.ops.convert_to_numpy(o), "float64") for o in outputs]
-    rows = [r for r in rows if r.ndim >= 2 and r.shape[-1] > 1]
-    if not rows:
-        return None
-    sums_to_one = [
-        (r >= 0).all() and np.allclose(r.sum(axis=-1), 1.0, atol=1e-2) for r in rows
-    ]
-    return "probabilities" if any(sums_to_one) else "logits"
+def _kind_of_op(tensor):
+    """Kind of a tensor by the operation of a TensorFlow graph that made it."""
+    op, index = tensor.op, tensor.value_index
+    while op.type in _SHAPING_OPS:
+        op, index = op.inputs[0].op, op.inputs[0].value_index
+    if op.type in ("PartitionedCall", "StatefulPartitionedCall"):
+        function = op.graph._get_function(op.get_attr("f").name)
+        return _kind_of_op(function.graph.outputs[index])
+    if op.type == "AddV2" and any(_is_variable(term) for term in op.inputs):
+        return LINEAR  # a bias
+    return _KINDS_OF_OPS.get(op.type)
 
 
-def _probe(model):
-    spec = input_spec(model)
-    if spec is None:
-        return None
-    generator = np.random.default_rng(0)
-
-    def example(leaf):
-        shape = [2, *(d or _PROBE_SIZE for d in leaf.shape[1:])]
-        if leaf.dtype.is_floating:
-            return generator.normal(size=shape).astype(leaf.dtype.as_numpy_dtype)
-        return np.zeros(shape, leaf.dtype.as_numpy_dtype)
-
-    with unchanged(model):
-        outputs = model(keras.tree.map_structure(example, spec), training=False)
-    return keras.tree.flatten(outputs)
+def _is_variable(tensor):
+    op = tensor.op
+    while op.type in _SHAPING_OPS:
+        op = op.inputs[0].op
+    return op.type == "ReadVariableOp"

@@ -1,4 +1,6 @@
-"""Match labels, losses and weights to the outputs of a model, by name or by place."""
+"""Name the outputs of a model, and say which of two models' outputs belong together."""
+
+import re
 
 import keras
 
@@ -20,6 +22,37 @@ def named_outputs(model, outputs):
     if not isinstance(outputs, (list, tuple)):
         return {_default_names(model, 1)[0]: outputs}
     return dict(zip(_default_names(model, len(outputs)), outputs, strict=True))
+
+
+def have_names(model, outputs):
+    """Whether somebody named the outputs: keys of a dict, or layers with given names.
+
+    A name that Keras made up (`dense_3`) says in which order layers were made, no more.
+    """
+    if isinstance(outputs, dict):
+        return True
+    tensors = getattr(model, "outputs", None) or []
+    layers = [_source(tensor) for tensor in tensors]
+    if not isinstance(outputs, (list, tuple)) or len(layers) != len(outputs):
+        return False
+    names = [getattr(layer, "name", None) for layer in layers]
+    return len(set(names)) == len(names) and not any(map(_is_made_up, layers))
+
+
+def pair_outputs(teacher, student, *, by_name):
+    """`{student's output: teacher's output or None}`, both sides as `{name: ...}`.
+
+    With `by_name` (both sides have names) outputs of one name belong together, else
+    those of one place. A single output of the teacher goes with any of the student's,
+    unless its name is another one of these.
+    """
+    lone = next(iter(teacher)) if len(teacher) == 1 else None
+    if by_name:
+        default = None if lone in student else lone
+        return {name: name if name in teacher else default for name in student}
+    if lone is not None or len(teacher) != len(student):
+        return dict.fromkeys(student, lone)
+    return dict(zip(student, teacher, strict=True))
 
 
 def match_to_outputs(what, value, names, *, shared):
@@ -51,6 +84,57 @@ def match_to_outputs(what, value, names, *, shared):
     return dict.fromkeys(names, value)
 
 
+def in_structure_of(reference, reference_outputs, model, outputs):
+    """A model's outputs in the structure of another's, each where it belongs.
+
+    Raises:
+        ValueError: Where an output of the reference has none that belongs to it.
+    """
+    if not keras.tree.is_nested(reference_outputs):
+        return _only(model, outputs)
+    ours = named_outputs(reference, reference_outputs)
+    theirs = named_outputs(model, outputs)
+    by_name = have_names(reference, reference_outputs) and have_names(model, outputs)
+    pairs = pair_outputs(theirs, ours, by_name=by_name)
+    if None in pairs.values() or len(set(pairs.values())) < len(pairs):
+        raise ValueError(
+            f"The outputs of {model.name!r}, {list(theirs)}, do not say which belongs "
+            f"to which of {list(ours)} of {reference.name!r}. Name them alike: "
+            "`keras.Model(model.inputs, {'name': output, ...})`."
+        )
+    if isinstance(reference_outputs, dict):
+        return {name: theirs[pairs[name]] for name in reference_outputs}
+    return type(reference_outputs)(theirs[pairs[name]] for name in ours)
+
+
+def as_float32(structure):
+    """Cast half-precision leaves up; float64 stays, masks ride along."""
+
+    def cast(tensor):
+        if keras.backend.standardize_dtype(tensor.dtype) not in ("float16", "bfloat16"):
+            return tensor
+        return with_mask_of(tensor, keras.ops.cast(tensor, "float32"))
+
+    return keras.tree.map_structure(cast, structure)
+
+
+def without_gradient(structure):
+    """Stop gradients at the leaves; masks ride along."""
+
+    def stop(tensor):
+        return with_mask_of(tensor, keras.ops.stop_gradient(tensor))
+
+    return keras.tree.map_structure(stop, structure)
+
+
+def with_mask_of(tensor, new):
+    """`new`, with the Keras mask that `tensor` carries."""
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        new._keras_mask = mask
+    return new
+
+
 def _default_names(model, count):
     names = list(getattr(model, "output_names", None) or [])
     if len(names) == count and len(set(names)) == count:
@@ -61,28 +145,22 @@ def _default_names(model, count):
     return [f"output_{i}" for i in range(count)]
 
 
-def as_float32(structure):
-    """Cast half-precision leaves up; float64 stays, masks ride along."""
-
-    def cast(tensor):
-        if keras.backend.standardize_dtype(tensor.dtype) not in ("float16", "bfloat16"):
-            return tensor
-        return _with_mask_of(tensor, keras.ops.cast(tensor, "float32"))
-
-    return keras.tree.map_structure(cast, structure)
-
-
-def without_gradient(structure):
-    """Stop gradients at the leaves; masks ride along."""
-
-    def stop(tensor):
-        return _with_mask_of(tensor, keras.ops.stop_gradient(tensor))
-
-    return keras.tree.map_structure(stop, structure)
+def _only(model, outputs):
+    leaves = keras.tree.flatten(outputs)
+    if len(leaves) != 1:
+        raise ValueError(
+            f"{model.name!r} has {len(leaves)} outputs where one is compared. Make a "
+            "`keras.Model(model.inputs, model.outputs[i])` for the one that you mean."
+        )
+    return leaves[0]
 
 
-def _with_mask_of(tensor, new):
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        new._keras_mask = mask
-    return new
+def _source(tensor):
+    return getattr(getattr(tensor, "_keras_history", None), "operation", None)
+
+
+def _is_made_up(layer):
+    """Whether a name is the one that Keras gives: `dense_3` of a Dense."""
+    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
+    return layer is None or re.fullmatch(rf"{base}(_\d+)?", layer.name) is not None

@@ -10,34 +10,24 @@ def architecture(model):
     return config
 
 
-class DistillerFiles:
-    """Mix-in before `keras.Model`: what the files of a Distiller hold.
+class LiveConfig(dict):
+    """A configuration that also knows the object it is of, as long as it is not copied.
 
-    What `compile` was given comes back with a file; Keras does so only for models whose
-    `compile` is its own. It is kept in `_held.compile_arguments`.
+    A frozen teacher has no use as an architecture alone. `from_config(get_config())`
+    and `keras.models.clone_model` so give it as it is; files hold the dict.
     """
 
-    def export(self, filepath, *args, **kwargs):
-        """Export the student: what it gives is what a call of the distiller gives."""
-        return self.student.export(filepath, *args, **kwargs)
-
     @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(
-            **{
-                key: keras.saving.deserialize_keras_object(
-                    value, custom_objects=custom_objects
-                )
-                for key, value in config.items()
-            }
+    def of(cls, live, serialize=keras.saving.serialize_keras_object):
+        config = cls(serialize(live))
+        config.live = live
+        return config
+
+    @staticmethod
+    def object_of(config, custom_objects=None):
+        """The live object, or a new one from the configuration."""
+        if isinstance(config, LiveConfig):
+            return config.live
+        return keras.saving.deserialize_keras_object(
+            config, custom_objects=custom_objects
         )
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(self._held.compile_arguments)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)

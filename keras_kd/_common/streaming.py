@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_kd._common.weights import broadcast_weight, weighted
+from keras_kd._common.examples import broadcast_weight
+from keras_kd._common.weights import weighted
 
 
 def add_to(total, error, addend):
@@ -45,14 +46,18 @@ class StreamingMean(keras.metrics.Metric):
             weight = ops.ones_like(values)
         else:
             weight = broadcast_weight(sample_weight, values)
-        axes = tuple(range(len(values.shape) - len(self._shape)))
-        total, total_error, count, count_error = self._sums
-        add_to(total, total_error, ops.sum(weighted(values, weight), axis=axes))
-        add_to(count, count_error, ops.sum(weight, axis=axes))
+        self._add(weighted(values, weight), weight)
 
     def add_values(self, values):
-        """Take in `Values`, weighed already."""
-        self.add(values.values, values.weight)
+        """Take in `Values`, which are 0 where they weigh 0."""
+        weight = ops.cast(values.weight, self._sums[0].dtype)
+        self._add(ops.cast(values.values, weight.dtype) * weight, weight)
+
+    def _add(self, values, weight):
+        axes = tuple(range(len(values.shape) - len(self._shape)))
+        total, total_error, count, count_error = self._sums
+        add_to(total, total_error, ops.sum(values, axis=axes))
+        add_to(count, count_error, ops.sum(weight, axis=axes))
 
     @property
     def count(self):

@@ -1,39 +1,14 @@
 """Weights of examples: sample weights, masks and missing labels as one factor."""
 
 import math
-from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_number
+from keras_kd._common.examples import broadcast_weight, combined_mask
 from keras_kd._common.numerics import at_least_float32
-
-
-class Term(NamedTuple):
-    """One loss term of a batch, before any reduction."""
-
-    values: Any  # (batch, ...): one value an example, or a position
-    weight: Any  # same shape: 0 where it does not count
-    size: Any  # scalar: how many values are not masked
-    coefficient: Any  # scalar factor of the term in the objective
-
-
-def make_term(values, coefficient, sample_weight=None, mask=None, labelled=None):
-    """Bring weights to the shape of `values`; masked values leave the size too."""
-    weight = ops.ones_like(values)
-    if mask is not None and len(mask.shape) <= len(values.shape):
-        weight = broadcast_weight(mask, values)
-    size = ops.sum(weight)
-    for factor in (sample_weight, labelled):
-        if factor is not None:
-            weight = weight * broadcast_weight(factor, values)
-    return Term(values, weight, size, coefficient)
-
-
-def weighted_sum(term):
-    return ops.sum(weighted(term.values, term.weight))
 
 
 def weighted(values, weight):
@@ -58,38 +33,10 @@ def one_weight_an_example(sample_weight):
     return sum(ops.cast(weight, "float32") for weight in given) / len(given)
 
 
-def broadcast_weight(sample_weight, values):
-    """Weights of shape (batch,), (batch, 1) or more, one for each of the values."""
-    weight = ops.cast(sample_weight, values.dtype)
-    while len(weight.shape) > len(values.shape) and weight.shape[-1] == 1:
-        weight = ops.squeeze(weight, axis=-1)
-    if len(weight.shape) > len(values.shape):
-        raise ValueError(
-            "`sample_weight` has more axes than there are values to weight. Received: "
-            f"weights of shape {tuple(weight.shape)} for values of shape "
-            f"{tuple(values.shape)}. Give one weight an example: shape (batch,)."
-        )
-    while len(weight.shape) < len(values.shape):
-        weight = ops.expand_dims(weight, axis=-1)
-    return ops.broadcast_to(weight, ops.shape(values))
-
-
 def mean_over_positions(values):
     """(batch, ...) -> (batch,)."""
     axes = tuple(range(1, len(values.shape)))
     return ops.mean(values, axis=axes) if axes else values
-
-
-def combined_mask(*tensors):
-    """The AND of the Keras masks that these tensors carry, or None."""
-    masks = [getattr(t, "_keras_mask", None) for t in tensors]
-    masks = [ops.cast(m, "bool") for m in masks if m is not None]
-    if not masks:
-        return None
-    mask = masks[0]
-    for other in masks[1:]:
-        mask = ops.logical_and(mask, other)
-    return mask
 
 
 def unmasked_weight(sample_weight, *logits):

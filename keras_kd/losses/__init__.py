@@ -7,6 +7,7 @@ from keras_kd.losses.attention_transfer import (
     attention_transfer,
     squared_attention_transfer,
 )
+from keras_kd.losses.batch_coupled import BatchCoupled
 from keras_kd.losses.brier import BrierLoss, brier_loss
 from keras_kd.losses.chunked import (
     ChunkedKnowledgeDistillation,
@@ -29,7 +30,7 @@ from keras_kd.losses.divergences import (
     reverse_kl_divergence,
     symmetric_kl_divergence,
 )
-from keras_kd.losses.feature_loss import FeatureLoss
+from keras_kd.losses.feature_loss import FeatureLoss, TrainedFeatureLoss
 from keras_kd.losses.features import FeatureMatching, feature_matching
 from keras_kd.losses.hard_labels import (
     HardLabel,
@@ -45,6 +46,7 @@ from keras_kd.losses.logits import (
     knowledge_distillation,
     soft_cross_entropy,
 )
+from keras_kd.losses.loss_wrapper import LossWrapper
 from keras_kd.losses.multi_level import MultiLevelLogit, multi_level_logit
 from keras_kd.losses.per_teacher import PerTeacher
 from keras_kd.losses.relational import (
@@ -68,6 +70,7 @@ __all__ = [
     "PKT",
     "VID",
     "AttentionTransfer",
+    "BatchCoupled",
     "BrierLoss",
     "ChunkedKnowledgeDistillation",
     "DecoupledKD",
@@ -80,6 +83,7 @@ __all__ = [
     "KnowledgeDistillation",
     "LogitMSE",
     "LogitStandardization",
+    "LossWrapper",
     "MultiLevelLogit",
     "PerTeacher",
     "RKDAngle",
@@ -90,6 +94,7 @@ __all__ = [
     "SoftCrossEntropy",
     "SquaredAttentionTransfer",
     "SymmetricKLDivergence",
+    "TrainedFeatureLoss",
     "attention_map",
     "attention_transfer",
     "brier_loss",

@@ -2,8 +2,10 @@
 
 from keras import ops
 
-from keras_kd._common.numerics import at_least_float32, below_largest
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.checks import check_leading_axes
+from keras_kd._common.examples import broadcast_weight
+from keras_kd._common.numerics import below_largest
+from keras_kd.losses._sides import of_one_shape
 
 
 def real_positions(teacher_logits, student_logits, mask):
@@ -11,7 +13,7 @@ def real_positions(teacher_logits, student_logits, mask):
 
     `real` is bool, `(batch, ...)`. Not even a NaN of another position gets further.
     """
-    teacher, student = at_least_float32(teacher_logits, student_logits)
+    teacher, student = of_one_shape(teacher_logits, student_logits)
     real = ops.ones_like(teacher[..., 0], dtype="bool")
     if mask is None:
         return teacher, student, real
@@ -22,6 +24,8 @@ def real_positions(teacher_logits, student_logits, mask):
             f"axis of classes. Received: shape {tuple(mask.shape)} for logits of shape "
             f"{tuple(teacher.shape)}."
         )
+    fix = "Give one entry a position, or one an example, shape (batch,)."
+    check_leading_axes("mask", mask, student.shape[:-1], fix)
     real = broadcast_weight(mask, teacher[..., 0]) > 0
     column = ops.expand_dims(real, axis=-1)
     return *(ops.where(column, side, 0.0) for side in (teacher, student)), real

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_kd._common.checks import check_number
+from keras_kd._common.checks import check_leading_axes, check_number
 
 
 def as_factor(name, weight, values):
@@ -19,6 +19,8 @@ def as_factor(name, weight, values):
             f"Received: {name} of shape {tuple(weight.shape)} for values of shape "
             f"{tuple(values.shape)}."
         )
+    fix = "Give one number, or one an example, shape (batch,)."
+    check_leading_axes(name, weight, values.shape, fix)
     missing = len(values.shape) - len(weight.shape)
     if len(weight.shape) > 0 and missing:
         return ops.reshape(weight, (*ops.shape(weight), *[1] * missing))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_number
+from keras_kd._common.checks import check_leading_axes, check_number
 from keras_kd._common.numerics import at_least_float32
 from keras_kd.losses.feature_loss import FeatureLoss, at_one_size
 
@@ -116,7 +116,7 @@ class _AttentionLoss(FeatureLoss):
     Padded tokens have no attention: they neither count nor enter a norm.
     """
 
-    takes_mask = True
+    takes = frozenset({"mask"})
 
     def __init__(
         self, teacher_layer_name, student_layer_name, p, name, reduction, dtype
@@ -124,10 +124,11 @@ class _AttentionLoss(FeatureLoss):
         super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
         self.p = _check_power(p)
 
-    def build(self, teacher_shape, student_shape):
-        """Check both shapes; there is nothing to create."""
+    def make_layers(self, teacher_shape, student_shape):
+        """Check both shapes; there is nothing to train."""
         self._check_axes(teacher_shape, student_shape)
         _check_has_positions(student_shape)
+        return []
 
     def get_config(self):
         return {**super().get_config(), "p": self.p}
@@ -137,6 +138,8 @@ class _AttentionLoss(FeatureLoss):
         self._check_axes(teacher.shape, student.shape)
         if not _is_of_tokens(mask, student):
             return teacher, student
+        fix = "Give one entry a token, shape (batch, length)."
+        check_leading_axes("mask", mask, student.shape[:-1], fix)
         mask = ops.expand_dims(mask, axis=-1)
         return ops.where(mask, teacher, 0.0), ops.where(mask, student, 0.0)
 

@@ -4,22 +4,47 @@ from keras_kd._common.checks import check_choice
 
 
 class BatchCoupled:
-    """Mix-in before `DistillationLoss`: which examples the loss compares.
+    """Mix-in before `DistillationLoss`: a loss that compares examples of a batch.
 
-    `batch="global"`: those of all replicas, so that any number of replicas gives the
-    numbers of one. `batch="replica"`: those of its own replica alone, which costs no
-    communication and is what such losses see in `keras.distillation.Distiller`.
+    `call` then gets the batch that `batch` says, and gives one value for each of its
+    examples. `batch="global"`: the examples of all replicas, so that any number of
+    replicas gives the numbers of one. `batch="replica"`: those of its own replica
+    alone, which costs no communication and is what such losses see in
+    `keras.distillation.Distiller`.
+
+    Args:
+        batch: `"global"` or `"replica"`. Defaults to `"global"`.
+        *args: Those of the class that it stands before, such as `DistillationLoss`.
+        **kwargs: Likewise.
+
+    Raises:
+        ValueError: If `batch` is neither.
+
+    Example:
+
+    >>> class SpreadGap(keras_kd.losses.BatchCoupled, keras_kd.losses.DistillationLoss):
+    ...     '''How far an example is from the mean of its batch, on both sides.'''
+    ...     def call(self, teacher_logits, student_logits):
+    ...         spreads = [
+    ...             keras.ops.norm(z - keras.ops.mean(z, axis=0), axis=-1)
+    ...             for z in (teacher_logits, student_logits)
+    ...         ]
+    ...         return keras.ops.abs(spreads[0] - spreads[1])
+    >>> loss = SpreadGap(batch="replica", name="spread_gap")
+    >>> float(loss(np.array([[1.0], [3.0]]), np.array([[0.0], [4.0]])))
+    1.0
     """
 
     couples_batch = True
+
+    def __init__(self, *args, batch="global", **kwargs):
+        super().__init__(*args, **kwargs)
+        self._batch = check_choice("batch", batch, ["global", "replica"])
 
     @property
     def batch(self):
         """`"global"` or `"replica"`."""
         return self._batch
-
-    def _set_batch(self, batch):
-        self._batch = check_choice("batch", batch, ["global", "replica"])
 
     def get_config(self):
         return {**super().get_config(), "batch": self.batch}

@@ -57,7 +57,8 @@ class BrierLoss(TemperedLoss):
     0.5
 
     Reference: Stanton et al. 2021, released code, which averages over the classes (this
-    divided by K), tempers the teacher alone and has no factor T^2.
+    divided by K) and has no factor T^2; its last version divides both sides by T, as
+    here, earlier ones the teacher's alone.
     """
 
     def __init__(

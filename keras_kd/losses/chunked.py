@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes, check_whole_number
+from keras_kd._common.checks import check_same_shape, check_whole_number
 from keras_kd._common.row_chunks import fill_by_chunks
 from keras_kd.losses.logits import knowledge_distillation
 from keras_kd.losses.tempered import TemperedLoss, temperature_tensor, tempered
@@ -51,46 +51,14 @@ def chunked_knowledge_distillation(
     """
     chunk_size = check_whole_number("chunk_size", chunk_size, at_least=1)
     teacher, student = map(ops.convert_to_tensor, (teacher_logits, student_logits))
-    check_same_classes(teacher, student)
-    _check_same_positions(teacher, student)
+    check_same_shape(teacher, student)
     *positions, classes = ops.shape(student)
     dtype = _dtype_of_values(teacher, student)
-    temperature = _of_each_row(temperature_tensor(temperature, dtype), positions)
+    temperature = temperature_tensor(temperature, student, dtype)
+    temperature = _of_each_row(temperature, positions)
     student = ops.reshape(student, (-1, classes))
     teacher = ops.reshape(teacher, (ops.shape(student)[0], classes))
-    teacher, temperature = map(ops.stop_gradient, (teacher, temperature))
-
-    def compared(cut, student):
-        own = cut(temperature) if len(temperature.shape) > 0 else temperature
-        return cut(teacher), cut(student), own
-
-    @ops.custom_gradient
-    def values_of(student):
-        # On an eager tape the intermediates of each chunk would stay.
-        whole = ops.stop_gradient(student)
-
-        def values(cut):
-            of_teacher, of_student, own = compared(cut, whole)
-            return knowledge_distillation(of_teacher, of_student, temperature=own)
-
-        def gradient(*args, upstream=None):
-            return gradient_of(student, args[0] if upstream is None else upstream)
-
-        empty = ops.zeros_like(student[:, 0], dtype=dtype)
-        return fill_by_chunks(empty, chunk_size, values), gradient
-
-    @ops.custom_gradient
-    def gradient_of(student, upstream):
-        whole, upstreams = map(ops.stop_gradient, (student, upstream))
-
-        def gradient(cut):
-            of_teacher, of_student, own = compared(cut, whole)
-            gap = _gap_of_probabilities(of_teacher, of_student, own)
-            scale = ops.expand_dims(own * ops.cast(cut(upstreams), dtype), axis=-1)
-            return ops.cast(scale * gap, whole.dtype)
-
-        return fill_by_chunks(ops.zeros_like(whole), chunk_size, gradient), _refuse
-
+    values_of = _values_of_rows(teacher, temperature, chunk_size, dtype)
     return ops.reshape(values_of(student), positions)
 
 
@@ -151,6 +119,44 @@ class ChunkedKnowledgeDistillation(TemperedLoss):
         return {**super().get_config(), "chunk_size": self.chunk_size}
 
 
+def _values_of_rows(teacher, temperature, chunk_size, dtype):
+    """A function of the student's rows: values, with a gradient chunk by chunk."""
+    teacher, temperature = map(ops.stop_gradient, (teacher, temperature))
+
+    def compared(cut, student):
+        own = cut(temperature) if len(temperature.shape) > 0 else temperature
+        return cut(teacher), cut(student), own
+
+    @ops.custom_gradient
+    def values_of(student):
+        # On an eager tape the intermediates of each chunk would stay.
+        whole = ops.stop_gradient(student)
+
+        def values(cut):
+            of_teacher, of_student, own = compared(cut, whole)
+            return knowledge_distillation(of_teacher, of_student, temperature=own)
+
+        def gradient(*args, upstream=None):
+            return gradient_of(student, args[0] if upstream is None else upstream)
+
+        empty = ops.zeros_like(student[:, 0], dtype=dtype)
+        return fill_by_chunks(empty, chunk_size, values), gradient
+
+    @ops.custom_gradient
+    def gradient_of(student, upstream):
+        whole, upstreams = map(ops.stop_gradient, (student, upstream))
+
+        def gradient(cut):
+            of_teacher, of_student, own = compared(cut, whole)
+            gap = _gap_of_probabilities(of_teacher, of_student, own)
+            scale = ops.expand_dims(own * ops.cast(cut(upstreams), dtype), axis=-1)
+            return ops.cast(scale * gap, whole.dtype)
+
+        return fill_by_chunks(ops.zeros_like(whole), chunk_size, gradient), _refuse
+
+    return values_of
+
+
 def _gap_of_probabilities(teacher_logits, student_logits, temperature):
     teacher, student, _ = tempered(teacher_logits, student_logits, temperature)
     return ops.softmax(student, axis=-1) - ops.softmax(teacher, axis=-1)
@@ -175,13 +181,3 @@ def _of_each_row(temperature, positions):
 def _dtype_of_values(*sides):
     names = [keras.backend.standardize_dtype(side.dtype) for side in sides]
     return "float64" if "float64" in names else "float32"
-
-
-def _check_same_positions(teacher, student):
-    sides = zip(teacher.shape, student.shape, strict=True)
-    if any(a != b for a, b in sides if a is not None and b is not None):
-        raise ValueError(
-            "Teacher and student logits must have one shape, for they are compared "
-            f"position by position. Received: teacher {tuple(teacher.shape)}, student "
-            f"{tuple(student.shape)}. Give both models the same tokens."
-        )

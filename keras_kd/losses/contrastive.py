@@ -14,7 +14,7 @@ from keras_kd.losses._example_vectors import (
     unit_rows,
 )
 from keras_kd.losses.batch_coupled import BatchCoupled
-from keras_kd.losses.feature_loss import FeatureLoss
+from keras_kd.losses.feature_loss import FeatureLoss, TrainedFeatureLoss
 
 _BOUNDS = {"above": 0, "fix": "Common choices lie between 0.05 and 0.2."}
 _EXCLUDED = -1e30  # a score whose exponential is 0 without a NaN in any gradient
@@ -73,7 +73,7 @@ def crd(teacher_embeddings, student_embeddings, labels=None, *, temperature=0.07
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class CRD(BatchCoupled, FeatureLoss):
+class CRD(BatchCoupled, TrainedFeatureLoss):
     """Contrastive representation distillation, with the batch as negatives (CRD).
 
     Both layers are flattened, mapped linearly to embeddings of one size and divided by
@@ -128,7 +128,7 @@ class CRD(BatchCoupled, FeatureLoss):
     noise-contrastive estimate over a memory bank.
     """
 
-    takes_labels = True
+    takes = frozenset({"labels", "layers"})
     temperature = HyperparameterAttribute("> 0, or its schedule.", **_BOUNDS)
 
     def __init__(
@@ -142,43 +142,48 @@ class CRD(BatchCoupled, FeatureLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
+        super().__init__(
+            teacher_layer_name, student_layer_name, name, reduction, dtype, batch=batch
+        )
         if embedding_size is not None:
             check_whole_number("embedding_size", embedding_size, at_least=2)
         self.embedding_size = embedding_size
         self.temperature = temperature
-        self._set_batch(batch)
-        self.teacher_projector = self.student_projector = None
 
     @property
-    def trainable_layers(self):
-        layers = [self.teacher_projector, self.student_projector]
-        return [layer for layer in layers if layer is not None]
+    def teacher_projector(self):
+        """The layer that `build` made for the teacher's side; None before."""
+        return self.trainable_layers[0] if self.trainable_layers else None
 
-    def build(self, teacher_shape, student_shape):
-        """Make the projectors; a second call changes nothing."""
-        if self.embedding_size is None or self.student_projector is not None:
-            return
-        self.teacher_projector = self._projector("teacher", teacher_shape)
-        self.student_projector = self._projector("student", student_shape)
+    @property
+    def student_projector(self):
+        """The layer that `build` made for the student's side; None before."""
+        return self.trainable_layers[1] if self.trainable_layers else None
 
-    def call(self, teacher_features, student_features, labels=None):
+    def make_layers(self, teacher_shape, student_shape):
+        """Both projectors, the teacher's first; see `DistillationLoss`."""
+        if self.embedding_size is None:
+            return []
+        sides = {"teacher": teacher_shape, "student": student_shape}
+        return [self._projector(side, shape) for side, shape in sides.items()]
+
+    def call(self, teacher_features, student_features, labels=None, layers=None):
         sides = example_vectors("CRD", teacher_features, student_features)
         if self.embedding_size is not None:
-            if self.student_projector is None:
+            projectors = self.trainable_layers if layers is None else layers
+            if not projectors:
                 raise ValueError(
                     f"Loss {self.name!r} has no projectors yet. `keras_kd.Distiller` "
                     "makes them; elsewhere call `build(teacher_shape, student_shape)` "
                     "and train its `trainable_layers`. Or set embedding_size=None, to "
                     "compare layers of one size as they are."
                 )
-            projectors = (self.teacher_projector, self.student_projector)
             sides = [f(side) for f, side in zip(projectors, sides, strict=True)]
         return crd(*sides, labels, temperature=self._temperature.tensor)
 
     def validate_model_compatibility(self, teacher, student):
         """Refuse, in `keras.distillation.Distiller`, what that class would do wrong."""
-        super().validate_model_compatibility(teacher, student)
+        FeatureLoss.validate_model_compatibility(self, teacher, student)
         if self.embedding_size is not None:
             raise ValueError(
                 f"Loss {self.name!r} has projectors, which keras.distillation.Distiller"

@@ -8,16 +8,16 @@ is a weight of the user's.
 """
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
+from keras_kd._common.checks import may_equal
 from keras_kd._common.hyperparameter import HyperparameterAttribute
 from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32, largest
+from keras_kd._common.numerics import largest
+from keras_kd.losses._sides import of_one_shape
 from keras_kd.losses._term_weight import as_factor
 from keras_kd.losses.logits import knowledge_distillation
-from keras_kd.losses.tempered import TemperedLoss, check_temperature
+from keras_kd.losses.tempered import TemperedLoss, temperature_tensor
 
 
 def target_class_kd(teacher_logits, student_logits, labels=None, *, temperature=4.0):
@@ -172,7 +172,7 @@ class DecoupledKD(TemperedLoss):
     Reference: Zhao et al. 2022, equation 7; released code for the values of beta.
     """
 
-    takes_labels = True
+    takes = frozenset({"labels", "temperature"})
     alpha = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
     beta = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
 
@@ -205,9 +205,7 @@ class DecoupledKD(TemperedLoss):
 
 
 def _target_term(teacher, student, is_target, temperature):
-    if not ops.is_tensor(temperature):
-        for number in np.ravel(temperature).tolist():  # one, or one an example
-            check_temperature(number)
+    temperature = temperature_tensor(temperature, student, student.dtype)
     sides = [_two_classes(z, is_target, temperature) for z in (teacher, student)]
     return knowledge_distillation(*sides, temperature=temperature)
 
@@ -242,8 +240,7 @@ def _two_classes(logits, is_target, temperature):
 
 def _with_target(teacher_logits, student_logits, labels):
     """`(teacher, student, is_target)`, the last bool and of the shape of logits."""
-    teacher, student = at_least_float32(teacher_logits, student_logits)
-    check_same_classes(teacher, student)
+    teacher, student = of_one_shape(teacher_logits, student_logits)
     target = ops.argmax(teacher, axis=-1)
     if labels is not None:
         labels = ops.convert_to_tensor(labels)
@@ -257,15 +254,8 @@ def _with_target(teacher_logits, student_logits, labels):
 def _check_labels(labels, logits):
     given, rows = tuple(labels.shape), tuple(logits.shape)
     forms = [rows[:-1], (*rows[:-1], 1), rows]
-    if not any(_may_equal(given, form) for form in forms):
+    if not any(may_equal(given, form) for form in forms):
         raise ValueError(
             f"Labels of shape {given} fit no logits of shape {rows}. Give one class a "
             f"position, shape {rows[:-1]}, or one row of probabilities, shape {rows}."
         )
-
-
-def _may_equal(given, wanted):
-    """Whether two shapes agree where both are known."""
-    return len(given) == len(wanted) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(given, wanted, strict=True)
-    )

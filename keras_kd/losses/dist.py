@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_kd._common.examples import combined_mask
 from keras_kd._common.hyperparameter import HyperparameterAttribute
-from keras_kd._common.weights import combined_mask
 from keras_kd.losses._probability_rows import (
     as_rows,
     log_relative_probs,
@@ -130,7 +130,7 @@ class DIST(BatchCoupled, TemperedLoss):
     Reference: Huang et al. 2022, equations 6 to 9, and released code.
     """
 
-    takes_mask = True
+    takes = frozenset({"mask", "temperature"})
     beta = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
     gamma = HyperparameterAttribute("A weight >= 0, or its schedule.", at_least=0)
 
@@ -144,8 +144,7 @@ class DIST(BatchCoupled, TemperedLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(temperature, name, reduction, dtype)
-        self._set_batch(batch)
+        super().__init__(temperature, name, reduction, dtype, batch=batch)
         self.beta = beta
         self.gamma = gamma
 

@@ -12,8 +12,8 @@ NEAREST_TO_AN_END = 1e-6  # of beta: float32 tells the mixture from a side so fa
 _BOUNDS_OF_BETA = {
     "at_least": NEAREST_TO_AN_END,
     "at_most": 1 - NEAREST_TO_AN_END,
-    "fix": "The divergence is 0 at both ends: take KnowledgeDistillation in place of 0, "
-    "ReverseKLDivergence in place of 1.",
+    "fix": "The divergence is 0 at both ends: take KnowledgeDistillation in place of "
+    "0, ReverseKLDivergence in place of 1.",
 }
 
 
@@ -174,7 +174,8 @@ class SymmetricKLDivergence(TemperedLoss):
     0.2891
 
     Reference: Stanton et al. 2021, released code, which adds both directions up (twice
-    this), tempers the teacher alone and has no factor T^2.
+    this) and has no factor T^2; its last version divides both sides by T, as here,
+    earlier ones the teacher's alone.
     """
 
     def __init__(

@@ -2,16 +2,18 @@
 
 import keras
 
+from keras_kd._common.checks import may_equal
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.pooling import to_common_size
+from keras_kd.losses._sides import of_sizes_of
 from keras_kd.losses.distillation_loss import DistillationLoss
 
 
 class FeatureLoss(DistillationLoss):
     """Base class: a loss on a layer of the teacher and a layer of the student.
 
-    A subclass implements `call(teacher_features, student_features)` and, if it trains
-    layers of its own, `build(teacher_shape, student_shape)` and `trainable_layers`.
+    A subclass implements `call(teacher_features, student_features)`. One that trains
+    layers with the student derives from `TrainedFeatureLoss`.
 
     Args:
         teacher_layer_name: Layer of the teacher; a dot reaches into nested models
@@ -32,6 +34,8 @@ class FeatureLoss(DistillationLoss):
     >>> float(loss(np.array([[3.0, 4.0]]), np.array([[0.0, 2.0, 0.0]])))
     3.0
     """
+
+    compares = "features"
 
     def __init__(
         self,
@@ -76,39 +80,62 @@ class FeatureLoss(DistillationLoss):
 
 
 class TrainedFeatureLoss(FeatureLoss):
-    """Base class: a feature loss with a layer of its own, trained with the student.
+    """Base class: a feature loss with layers that train with the student.
 
-    A subclass implements `_make_layer(teacher_shape, student_shape)`, which gives that
-    layer built, in float32 whatever the models' policies, or None where there is
-    nothing to train.
+    A subclass implements `make_layers(teacher_shape, student_shape)`, which returns new
+    layers, built, in float32 whatever the models' policies, or `[]` where there is
+    nothing to train; and `call(teacher_features, student_features, layers=None)`, which
+    uses the layers that it gets, or for None its own `trainable_layers`.
+    `keras_kd.Distiller` makes layers for itself, trains them with the student and keeps
+    them in its checkpoints, so one loss object may serve several distillers. For use
+    outside of it, `build(teacher_shape, student_shape)` makes the loss's own.
+
+    Where other entries of `takes` are declared, `"layers"` has to be one of them.
+
+    Args:
+        teacher_layer_name: See `FeatureLoss`.
+        student_layer_name: See `FeatureLoss`.
+        name: Name in the logs.
+        reduction: See `DistillationLoss`.
+        dtype: See `DistillationLoss`.
+
+    Raises:
+        ValueError: In `keras.distillation.Distiller`, which would not train the layers.
+
+    Example:
+
+    >>> class Scaled(keras_kd.losses.TrainedFeatureLoss):
+    ...     def make_layers(self, teacher_shape, student_shape):
+    ...         layer = keras.layers.Dense(teacher_shape[-1], dtype="float32")
+    ...         layer.build((None, *student_shape[1:]))
+    ...         return [layer]
+    ...     def call(self, teacher_features, student_features, layers=None):
+    ...         (layer,) = self.trainable_layers if layers is None else layers
+    ...         gap = layer(student_features) - teacher_features
+    ...         return keras.ops.mean(keras.ops.abs(gap), axis=-1)
+    >>> loss = Scaled("features", "features", name="scaled")
+    >>> loss.build((None, 3), (None, 2))
+    >>> loss(np.ones((4, 3)), np.zeros((4, 2)))  # the bias starts at 0
+    <tf.Tensor: shape=(), dtype=float32, numpy=1.0>
     """
 
-    def __init__(self, teacher_layer_name, student_layer_name, name, reduction, dtype):
-        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
-        self._layer = None
+    takes = frozenset({"layers"})
 
-    @property
-    def trainable_layers(self):
-        return [] if self._layer is None else [self._layer]
-
-    def build(self, teacher_shape, student_shape):
-        """Make the layer; once there is one, a further call changes nothing."""
-        self._check_axes(teacher_shape, student_shape)
-        if self._layer is None:
-            self._layer = self._make_layer(teacher_shape, student_shape)
-
-    def _make_layer(self, teacher_shape, student_shape):
-        raise NotImplementedError
-
-    def _refuse_untrained(self, kind):
+    def validate_model_compatibility(self, teacher, student):
+        """Refuse `keras.distillation.Distiller`, which trains no layers of a loss."""
         raise ValueError(
-            f"{type(self).__name__} trains a {kind} with the student, which "
+            f"{type(self).__name__} trains layers with the student, which "
             "keras.distillation.Distiller does not. Use keras_kd.Distiller."
         )
 
-    def _check_widths(self, teacher, student, kind):
+    def _one_layer(self, layers):
+        """The layer among `layers`, or its own for None; None where there is none."""
+        layers = self.trainable_layers if layers is None else layers
+        return layers[0] if layers else None
+
+    def _check_widths(self, teacher, student, layer, kind):
         """Raise where only a layer that is not there yet could make the widths meet."""
-        if self._layer is None and teacher.shape[-1] != student.shape[-1]:
+        if layer is None and teacher.shape[-1] != student.shape[-1]:
             raise ValueError(
                 f"Teacher features are {teacher.shape[-1]} wide, student features "
                 f"{student.shape[-1]}, and {self.name!r} has no {kind} yet. "
@@ -129,9 +156,10 @@ def pointwise(width, **options):
 def at_one_size(teacher, student):
     """Both in float32 at least, the larger map pooled to the smaller; not sequences."""
     check_axes(teacher.shape, student.shape)
-    if len(student.shape) <= 3:
-        return at_least_float32(teacher, student)
-    return to_common_size(teacher, student)
+    if len(student.shape) > 3:
+        return to_common_size(teacher, student)
+    teacher, student = at_least_float32(teacher, student)
+    return of_sizes_of(student, teacher, range(len(student.shape) - 1)), student
 
 
 def axes_of_an_example(features):
@@ -141,7 +169,10 @@ def axes_of_an_example(features):
 
 
 def check_axes(teacher_shape, student_shape, what="the features to compare"):
-    """Raise unless both are vectors, sequences of one length, or maps of any size."""
+    """Raise unless both are vectors, sequences of one length, or maps of any size.
+
+    Of as many examples, where both batches are known.
+    """
     teacher, student = tuple(teacher_shape), tuple(student_shape)
     received = f"Received: teacher {teacher}, student {student}."
     if len(teacher) != len(student):
@@ -149,6 +180,11 @@ def check_axes(teacher_shape, student_shape, what="the features to compare"):
             f"The shapes of {what} must have the same number of axes. {received} "
             "Choose two maps or two vectors: a layer behind the global pooling "
             "(keras.layers.GlobalAveragePooling2D) gives a vector."
+        )
+    if not may_equal(teacher[:1], student[:1]):
+        raise ValueError(
+            f"The batches of {what} must have as many examples, as each is compared "
+            f"with itself. {received} Give both models the same inputs."
         )
     lengths = {teacher[1], student[1]} - {None} if len(teacher) == 3 else ()
     if len(lengths) > 1:

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_kd._common.numerics import at_least_float32
 from keras_kd.losses.feature_loss import (
+    FeatureLoss,
     TrainedFeatureLoss,
     at_one_size,
     axes_of_an_example,
@@ -94,21 +95,33 @@ class FeatureMatching(TrainedFeatureLoss):
 
     @property
     def projector(self):
-        """The layer that trains with the student, None where the widths agree."""
-        return self._layer
+        """The layer that `build` made, None where the widths agree."""
+        return self._one_layer(None)
 
-    def call(self, teacher_features, student_features):
+    def make_layers(self, teacher_shape, student_shape):
+        """A projector where the widths differ; see `DistillationLoss`."""
+        self._check_axes(teacher_shape, student_shape)
+        if teacher_shape[-1] == student_shape[-1]:
+            return []
+        projector = pointwise(
+            teacher_shape[-1], use_bias=False, name=self._layer_name("projector")
+        )
+        projector.build((None, *student_shape[1:]))
+        return [projector]
+
+    def call(self, teacher_features, student_features, layers=None):
         teacher, student = at_least_float32(teacher_features, student_features)
+        projector = self._one_layer(layers)
         self._check_axes(teacher.shape, student.shape)
-        self._check_widths(teacher, student, "projector")
+        self._check_widths(teacher, student, projector, "projector")
         teacher, student = at_one_size(teacher, student)
-        if self.projector is not None:
-            student = self.projector(student)
+        if projector is not None:
+            student = projector(student)
         return feature_matching(teacher, student)
 
     def validate_model_compatibility(self, teacher, student):
         """Refuse, in `keras.distillation.Distiller`, what that class would do wrong."""
-        super().validate_model_compatibility(teacher, student)
+        FeatureLoss.validate_model_compatibility(self, teacher, student)
         ours = static_widths(student, self.student_layer_name)
         theirs = static_widths(teacher, self.teacher_layer_name)
         if None not in (theirs, ours) and theirs != ours:
@@ -117,12 +130,3 @@ class FeatureMatching(TrainedFeatureLoss):
                 "projector, which keras.distillation.Distiller does not train. Use "
                 "keras_kd.Distiller."
             )
-
-    def _make_layer(self, teacher_shape, student_shape):
-        if teacher_shape[-1] == student_shape[-1]:
-            return None
-        projector = pointwise(
-            teacher_shape[-1], use_bias=False, name=self._layer_name("projector")
-        )
-        projector.build((None, *student_shape[1:]))
-        return projector

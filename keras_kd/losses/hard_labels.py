@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes, check_whole_number
+from keras_kd._common.checks import check_whole_number
 from keras_kd._common.numerics import at_least_float32, cross_entropy
+from keras_kd.losses._sides import of_one_shape
 from keras_kd.losses.distillation_loss import DistillationLoss
 from keras_kd.losses.tempered import TemperedLoss, tempered
 
@@ -28,8 +29,7 @@ def hard_label(teacher_logits, student_logits):
 
     Reference: Touvron et al. 2021 (DeiT), equation 3, without the label loss.
     """
-    teacher, student = at_least_float32(teacher_logits, student_logits)
-    check_same_classes(teacher, student)
+    teacher, student = of_one_shape(teacher_logits, student_logits)
     return _cross_entropy_to(ops.argmax(teacher, axis=-1), student)
 
 
@@ -54,7 +54,7 @@ def sampled_label(teacher_logits, student_logits, *, seed, temperature=1.0):
     >>> round(float(values[0]), 4)
     5.0134
 
-    Reference: Stanton et al. 2021, released code.
+    Reference: Stanton et al. 2021, released code; see `SampledLabel`.
     """
     _, student = at_least_float32(teacher_logits, student_logits)
     teacher, _, _ = tempered(teacher_logits, student_logits, temperature)
@@ -95,6 +95,8 @@ class HardLabel(DistillationLoss):
     Reference: Touvron et al. 2021 (DeiT), equation 3; its 0.5 for each part is
     `student_loss_weight`.
     """
+
+    compares = "class_logits"
 
     def __init__(self, name="hard_label", reduction="sum_over_batch_size", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -138,7 +140,8 @@ class SampledLabel(TemperedLoss):
     >>> round(float(loss(t, s)), 4)  # the last class is never drawn
     5.0134
 
-    Reference: Stanton et al. 2021, released code.
+    Reference: Stanton et al. 2021, released code, whose last version also divides the
+    student's logits by T and multiplies by T^2 of each example.
     """
 
     def __init__(

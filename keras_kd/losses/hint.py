@@ -53,17 +53,18 @@ class HintLoss(TrainedFeatureLoss):
     """0.5 ||u - r(v)||^2 of a teacher's layer u and a student's v (FitNets).
 
     The regressor r trains with the student, is in training checkpoints, and is no part
-    of the saved student. `build`, which `keras_kd.Distiller` calls, makes a linear one
-    with bias: a dense layer for vectors and tokens, a convolution for maps. Along a
-    spatial axis of n cells in the student and m in the teacher:
+    of the saved student. `keras_kd.Distiller` makes a linear one with bias: a dense
+    layer for vectors and tokens, a convolution for maps. Along a spatial axis of n
+    cells in the student and m in the teacher:
 
     - m <= n <= 1.5 m: a kernel of n - m + 1 without padding, as in the paper, which
       shrinks the student's map to the teacher's; 1 where the sizes agree;
     - n > 1.5 m: a kernel of 1 on the student's map, average-pooled to m;
     - n < m: a kernel of 1; the teacher's map is average-pooled to n.
 
-    Before `build` there is no regressor, and features of one width are compared as they
-    are. `keras.distillation.Distiller` is refused: it would not train the regressor.
+    Elsewhere `build` makes it; before, there is no regressor, and features of one width
+    are compared as they are. `keras.distillation.Distiller` is refused: it would not
+    train the regressor.
 
     The paper trains the layers up to the guided one with this loss alone, then all of
     them with a distillation loss, and gives r the non-linearity of the teacher's layer.
@@ -85,9 +86,10 @@ class HintLoss(TrainedFeatureLoss):
         student_layer_name: Layer of the student (the guided one), likewise.
         regressor: A `keras.layers.Layer` (or model) of your own, from the student's
             features to as many channels as the teacher's has; where its map has another
-            size than the teacher's, the larger is pooled. It is called as in inference:
-            BatchNormalization in it keeps the statistics that it came with. Defaults to
-            the regressor above.
+            size than the teacher's, the larger is pooled. Each `keras_kd.Distiller`
+            trains a copy of it (from its config, with its weights where it is built).
+            It is called as in inference: BatchNormalization in it keeps the statistics
+            that it came with. Defaults to the regressor above.
         name: Name in the logs. Defaults to `"hint_loss"`.
         reduction: See `DistillationLoss`.
         dtype: See `DistillationLoss`.
@@ -128,21 +130,52 @@ class HintLoss(TrainedFeatureLoss):
                 f"64, 1), or None for a linear one. Received: {regressor!r} of type "
                 f"{type(regressor).__name__}."
             )
-        self._given = self._layer = regressor
+        self._given = regressor
+        self._own_layers = None if regressor is None else [regressor]
 
     @property
     def regressor(self):
-        """The layer that trains with the student, None until there is one."""
-        return self._layer
+        """Yours, or the layer that `build` made; None before."""
+        return self._one_layer(None)
+
+    def make_layers(self, teacher_shape, student_shape):
+        """A new regressor, or a copy of yours with the weights that it has by now."""
+        self._check_axes(teacher_shape, student_shape)
+        if self._given is None:
+            return [self._linear(teacher_shape, student_shape)]
+        regressor = type(self._given).from_config(self._given.get_config())
+        self._build_given(regressor, teacher_shape, student_shape)
+        if self._given.built:
+            self._copy_weights(regressor)
+        return [regressor]
 
     def build(self, teacher_shape, student_shape):
-        """Make the regressor, or build yours; a second call changes nothing."""
+        """Make a regressor of its own, or build yours; once there, it stays."""
         super().build(teacher_shape, student_shape)
-        if self._given is None or self._given.built:
-            return
+        if self._given is not None and not self._given.built:
+            self._check_axes(teacher_shape, student_shape)
+            self._build_given(self._given, teacher_shape, student_shape)
+
+    def call(self, teacher_features, student_features, layers=None):
+        teacher, student = at_least_float32(teacher_features, student_features)
+        regressor = self._one_layer(layers)
+        self._check_axes(teacher.shape, student.shape)
+        self._check_widths(teacher, student, regressor, "regressor")
+        if regressor is None:
+            return hint_loss(teacher, student)
+        if self._given is None and isinstance(regressor, keras.layers.Dense):
+            teacher, student = at_one_size(teacher, student)  # same value, less work
+        return hint_loss(teacher, regressor(student))
+
+    def get_config(self):
+        regressor = keras.saving.serialize_keras_object(self._given)
+        return {**super().get_config(), "regressor": regressor}
+
+    def _build_given(self, regressor, teacher_shape, student_shape):
+        """Build yours, or its copy, and check what it gives."""
         # A symbolic call: `build` alone would miss layers that only `call` builds.
         features = keras.KerasTensor((None, *student_shape[1:]), dtype="float32")
-        regressed = self._given(features).shape
+        regressed = regressor(features).shape
         if len(regressed) != len(teacher_shape) or regressed[-1] != teacher_shape[-1]:
             raise ValueError(
                 f"`regressor` of {self.name!r} must give the teacher's axes, with as "
@@ -151,25 +184,18 @@ class HintLoss(TrainedFeatureLoss):
                 f"{teacher_shape[-1]} units or filters."
             )
 
-    def call(self, teacher_features, student_features):
-        teacher, student = at_least_float32(teacher_features, student_features)
-        self._check_axes(teacher.shape, student.shape)
-        self._check_widths(teacher, student, "regressor")
-        if self.regressor is None:
-            return hint_loss(teacher, student)
-        if self._given is None and isinstance(self.regressor, keras.layers.Dense):
-            teacher, student = at_one_size(teacher, student)  # same value, less work
-        return hint_loss(teacher, self.regressor(student))
+    def _copy_weights(self, regressor):
+        ours = [tuple(weight.shape) for weight in regressor.weights]
+        theirs = [tuple(weight.shape) for weight in self._given.weights]
+        if ours != theirs:
+            raise ValueError(
+                f"`regressor` of {self.name!r} is built for other features: its "
+                f"weights have the shapes {theirs}; these layers need {ours}. Give one "
+                "that is not built yet."
+            )
+        regressor.set_weights(self._given.get_weights())
 
-    def validate_model_compatibility(self, teacher, student):
-        """Refuse `keras.distillation.Distiller`, which trains no regressor."""
-        self._refuse_untrained("regressor")
-
-    def get_config(self):
-        regressor = keras.saving.serialize_keras_object(self._given)
-        return {**super().get_config(), "regressor": regressor}
-
-    def _make_layer(self, teacher_shape, student_shape):
+    def _linear(self, teacher_shape, student_shape):
         width, name = teacher_shape[-1], self._layer_name("regressor")
         kernel = _kernel_size(teacher_shape[1:-1], student_shape[1:-1])
         convolution = _CONVOLUTIONS.get(len(student_shape))

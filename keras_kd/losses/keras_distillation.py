@@ -7,6 +7,7 @@ inner loss. Here the same inner losses give one value an example.
 import keras
 from keras import ops
 
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.weights import mean_over_positions
 from keras_kd.losses.distillation_loss import DistillationLoss
 
@@ -32,8 +33,8 @@ def as_distillation_loss(loss):
     )
 
 
-class _KerasLoss(DistillationLoss):
-    """Takes whole output structures, as the wrapped object does."""
+class KerasLoss(DistillationLoss):
+    """Base class: a loss of `keras.distillation`, called on whole output structures."""
 
     takes_structures = True
 
@@ -47,7 +48,7 @@ class _KerasLoss(DistillationLoss):
         raise NotImplementedError("The wrapped object is what a config holds.")
 
 
-class _OneLossAnOutput(_KerasLoss):
+class _OneLossAnOutput(KerasLoss):
     """The two classes of Keras itself, which hold a structure of inner losses."""
 
     def __init__(self, wrapped):
@@ -62,14 +63,22 @@ class _OneLossAnOutput(_KerasLoss):
 
 
 class _KerasLogits(_OneLossAnOutput):
+    def __init__(self, wrapped):
+        super().__init__(wrapped)
+        given = [x for x in keras.tree.flatten(wrapped.loss) if x is not None]
+        if given and all(isinstance(loss, keras.losses.KLDivergence) for loss in given):
+            self.compares = "class_logits"  # Keras takes a softmax for these alone
+
     def call(self, teacher_outputs, student_outputs):
         temperature = self.wrapped.temperature
 
         def one_output(loss, teacher, student):
             if loss is None:
                 return None
+            is_kl = isinstance(loss, keras.losses.KLDivergence)
+            check_same_shape(teacher, student, classes=2 if is_kl else 1)
             teacher, student = teacher / temperature, student / temperature
-            if isinstance(loss, keras.losses.KLDivergence):
+            if is_kl:
                 teacher, student = ops.softmax(teacher), ops.softmax(student)
                 return temperature**2 * _values(loss, teacher, student)
             return _values(loss, teacher, student)
@@ -80,6 +89,8 @@ class _KerasLogits(_OneLossAnOutput):
 
 
 class _KerasFeatures(_OneLossAnOutput):
+    compares = "features"
+
     def call(self, teacher_outputs, student_outputs):
         def one_output(loss, teacher, student):
             return None if loss is None else _values(loss, teacher, student)
@@ -89,21 +100,17 @@ class _KerasFeatures(_OneLossAnOutput):
         )
 
 
-class ScalarDistillation(_KerasLoss):
+class ScalarDistillation(KerasLoss):
     """A loss of the user's own, written for `keras.distillation`.
 
-    One value an example is weighted as any other; a scalar is the mean of its batch.
+    `call` gives what it gives: one value an example, to be weighted as any other, or a
+    scalar, shape `()`, the mean of its batch.
     """
 
     def call(self, teacher_outputs, student_outputs):
         self.wrapped.validate_outputs(teacher_outputs, student_outputs)
-        value = ops.convert_to_tensor(
+        return ops.convert_to_tensor(
             self.wrapped.compute_loss(teacher_outputs, student_outputs)
-        )
-        self.is_scalar = len(value.shape) == 0
-        first = keras.tree.flatten(student_outputs)[0]
-        return (
-            ops.broadcast_to(value, ops.shape(first)[:1]) if self.is_scalar else value
         )
 
 

@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_classes
-from keras_kd._common.numerics import at_least_float32
+from keras_kd.losses._sides import of_one_shape
 from keras_kd.losses.distillation_loss import DistillationLoss
 
 
@@ -30,8 +29,9 @@ def logit_mse(teacher_logits, student_logits, *, center=False):
 
     Reference: Ba and Caruana 2014; Kim et al. 2021.
     """
-    teacher, student = at_least_float32(teacher_logits, student_logits)
-    check_same_classes(teacher, student)
+    teacher, student = of_one_shape(
+        teacher_logits, student_logits, classes=2 if center else 1
+    )
     gap = student - teacher
     if center:
         # Where the sides are far apart, `gap` has lost digits: shift one of them first.
@@ -78,6 +78,8 @@ class LogitMSE(DistillationLoss):
     whose released code takes the mean, as here.
     """
 
+    compares = "logits"  # of any number of units, one too
+
     def __init__(
         self,
         center=False,
@@ -92,6 +94,8 @@ class LogitMSE(DistillationLoss):
                 f"Received: center={center!r} of type {type(center).__name__}."
             )
         self.center = center
+        if center:  # means nothing but over classes; of one unit nothing is left
+            self.compares = "class_logits"
 
     def call(self, teacher_logits, student_logits):
         return logit_mse(teacher_logits, student_logits, center=self.center)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
+from keras_kd._common.examples import combined_mask
 from keras_kd._common.hyperparameter import HyperparameterAttribute
-from keras_kd._common.weights import combined_mask
 from keras_kd.losses._probability_rows import (
     as_rows,
     log_relative_probs,
@@ -132,7 +132,8 @@ class MultiLevelLogit(BatchCoupled, DistillationLoss):
     Reference: Jin et al. 2023, section 3, and released code.
     """
 
-    takes_mask = True
+    takes = frozenset({"mask"})
+    compares = "class_logits"
     instance_weight = HyperparameterAttribute(
         "A weight >= 0, or its schedule.", at_least=0
     )
@@ -154,9 +155,8 @@ class MultiLevelLogit(BatchCoupled, DistillationLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(name=name, reduction=reduction, dtype=dtype, batch=batch)
         self._temperatures = _check_temperatures(temperatures)
-        self._set_batch(batch)
         self.instance_weight = instance_weight
         self.batch_weight = batch_weight
         self.class_weight = class_weight

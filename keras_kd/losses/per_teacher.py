@@ -48,6 +48,8 @@ class PerTeacher(LossWrapper):
     (equation 2), save for one loss of their released code.
     """
 
+    takes = frozenset({"members"})
+
     def __init__(
         self,
         loss,
@@ -56,13 +58,12 @@ class PerTeacher(LossWrapper):
         dtype=None,
     ):
         super().__init__(loss, name, reduction, dtype)
-        if loss.takes_members:
+        if "members" in loss.takes:
             raise ValueError(
                 f"PerTeacher gives its inner loss one teacher at a time. Received: "
                 f"{type(loss).__name__}, which takes each teacher itself. Use that "
                 "loss as it is."
             )
-        self.takes_members = True
 
     def call(self, member_logits, student_logits, weights=None, **options):
         """Values from a list of logits, one a teacher, or those of a single teacher.

@@ -140,8 +140,9 @@ class RKDDistance(BatchCoupled, FeatureLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
-        self._set_batch(batch)
+        super().__init__(
+            teacher_layer_name, student_layer_name, name, reduction, dtype, batch=batch
+        )
 
     def call(self, teacher_features, student_features):
         return rkd_distance(teacher_features, student_features)
@@ -200,8 +201,9 @@ class RKDAngle(BatchCoupled, FeatureLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
-        self._set_batch(batch)
+        super().__init__(
+            teacher_layer_name, student_layer_name, name, reduction, dtype, batch=batch
+        )
 
     def call(self, teacher_features, student_features):
         return rkd_angle(teacher_features, student_features)

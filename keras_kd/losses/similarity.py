@@ -134,8 +134,9 @@ class SimilarityPreserving(BatchCoupled, FeatureLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
-        self._set_batch(batch)
+        super().__init__(
+            teacher_layer_name, student_layer_name, name, reduction, dtype, batch=batch
+        )
 
     def call(self, teacher_features, student_features):
         return similarity_preserving(teacher_features, student_features)
@@ -196,8 +197,9 @@ class PKT(BatchCoupled, FeatureLoss):
         reduction="sum_over_batch_size",
         dtype=None,
     ):
-        super().__init__(teacher_layer_name, student_layer_name, name, reduction, dtype)
-        self._set_batch(batch)
+        super().__init__(
+            teacher_layer_name, student_layer_name, name, reduction, dtype, batch=batch
+        )
 
     def call(self, teacher_features, student_features):
         return pkt(teacher_features, student_features)

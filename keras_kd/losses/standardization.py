@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.numerics import at_least_float32, below_largest, largest
 from keras_kd.losses.loss_wrapper import LossWrapper
 
@@ -99,7 +100,11 @@ class LogitStandardization(LossWrapper):
         dtype=None,
     ):
         super().__init__(loss, name, reduction, dtype)
+        self.compares = "class_logits"  # whatever the inner one does with the rows
 
     def call(self, teacher_logits, student_logits, **options):
         teacher = keras.tree.map_structure(standardize, teacher_logits)  # or members
-        return self.loss.call(teacher, standardize(student_logits), **options)
+        student = standardize(student_logits)
+        for side in keras.tree.flatten(teacher):
+            check_same_shape(side, student)
+        return self.loss.call(teacher, student, **options)

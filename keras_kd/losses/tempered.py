@@ -3,21 +3,23 @@
 import numpy as np
 from keras import ops
 
-from keras_kd._common.checks import check_number, check_same_classes
+from keras_kd._common.checks import check_leading_axes, check_number
 from keras_kd._common.hyperparameter import HyperparameterAttribute
-from keras_kd._common.numerics import at_least_float32, below_largest
+from keras_kd._common.numerics import below_largest
+from keras_kd.losses._sides import of_one_shape
 from keras_kd.losses.distillation_loss import DistillationLoss
 
 _BOUNDS = {"above": 0, "fix": "Common choices lie between 1 and 20."}
 
 
 class TemperedLoss(DistillationLoss):
-    """A logit loss with a temperature that may change while it trains.
+    """A loss on class logits with a temperature that may change while it trains.
 
     A batch may bring one an example, which takes its place where it is not 0.
     """
 
-    takes_temperature = True
+    takes = frozenset({"temperature"})
+    compares = "class_logits"
 
     temperature = HyperparameterAttribute("T > 0, or its schedule.", **_BOUNDS)
 
@@ -41,12 +43,11 @@ def tempered(teacher_logits, student_logits, temperature):
 
     `temperature` is one number, or one an example; T^2 fits one value a position.
     """
-    teacher, student = at_least_float32(teacher_logits, student_logits)
-    check_same_classes(teacher, student)
-    temperature = temperature_tensor(temperature, teacher.dtype)
+    teacher, student = of_one_shape(teacher_logits, student_logits)
+    temperature = temperature_tensor(temperature, student, student.dtype)
     factor = temperature**2
     if len(temperature.shape) > 0:
-        positions = len(teacher.shape) - 2
+        positions = len(student.shape) - 2
         factor = ops.reshape(factor, [-1] + [1] * positions)
         temperature = ops.reshape(temperature, [-1] + [1] * (positions + 1))
     # A logit of 1e4 over T is off by 1e-4 in float32: small differences would drown.
@@ -54,13 +55,21 @@ def tempered(teacher_logits, student_logits, temperature):
     return teacher / temperature, student / temperature, factor
 
 
-def temperature_tensor(temperature, dtype):
-    """One number, or one an example, checked where it is not a tensor yet."""
+def temperature_tensor(temperature, logits, dtype):
+    """One number, or one an example of `logits`: shape `()` or `(batch,)`.
+
+    Numbers are checked where it is not a tensor yet.
+    """
     if not ops.is_tensor(temperature):
         for number in np.ravel(temperature).tolist():
             check_temperature(number)
     # `ops.cast` would round a Python number to float32 on its way to float64.
-    return ops.convert_to_tensor(temperature, dtype=dtype)
+    temperature = ops.convert_to_tensor(temperature, dtype=dtype)
+    while len(temperature.shape) > 1 and temperature.shape[-1] == 1:
+        temperature = ops.squeeze(temperature, axis=-1)
+    fix = "Give one number, or one an example, shape (batch,)."
+    check_leading_axes("temperature", temperature, logits.shape[:1], fix)
+    return temperature
 
 
 def check_temperature(temperature):

@@ -75,9 +75,9 @@ class VID(TrainedFeatureLoss):
     mdistiller keeps the variances where its optimiser does not find them: there they
     stay at 5, and the loss is a tenth of the mean squared difference plus a constant.
 
-    Before `build`, which `keras_kd.Distiller` calls, mu is the identity and the
-    variance the initial one. `keras.distillation.Distiller` is refused: it would train
-    neither.
+    `keras_kd.Distiller` makes both. Elsewhere `build` does; before it mu is the
+    identity and the variance the initial one. `keras.distillation.Distiller` is
+    refused: it would train neither.
 
     When to use: Where only some channels of the teacher can be told from the student:
     the others get a large variance, hence little weight.
@@ -128,27 +128,12 @@ class VID(TrainedFeatureLoss):
 
     @property
     def regressor(self):
-        """mu and the variances, which train with the student; None until `build`."""
-        return self._layer
+        """mu and the variances that `build` made; None before."""
+        return self._one_layer(None)
 
-    def call(self, teacher_features, student_features):
-        teacher, student = at_least_float32(teacher_features, student_features)
-        self._check_axes(teacher.shape, student.shape)
-        self._check_widths(teacher, student, "regressor")
-        teacher, student = at_one_size(teacher, student)
-        if self.regressor is None:
-            return vid(teacher, student, variance=self.initial_variance)
-        mean, variance = self.regressor(student)
-        return vid(teacher, mean, variance=variance)
-
-    def validate_model_compatibility(self, teacher, student):
-        """Refuse `keras.distillation.Distiller`, which trains no regressor."""
-        self._refuse_untrained("regressor")
-
-    def get_config(self):
-        return {**super().get_config(), "initial_variance": self.initial_variance}
-
-    def _make_layer(self, teacher_shape, student_shape):
+    def make_layers(self, teacher_shape, student_shape):
+        """The regressor; see `DistillationLoss`."""
+        self._check_axes(teacher_shape, student_shape)
         regressor = _GaussianRegressor(
             teacher_shape[-1],
             self.initial_variance,
@@ -156,7 +141,21 @@ class VID(TrainedFeatureLoss):
             dtype="float32",
         )
         regressor.build((None, *student_shape[1:]))
-        return regressor
+        return [regressor]
+
+    def call(self, teacher_features, student_features, layers=None):
+        teacher, student = at_least_float32(teacher_features, student_features)
+        regressor = self._one_layer(layers)
+        self._check_axes(teacher.shape, student.shape)
+        self._check_widths(teacher, student, regressor, "regressor")
+        teacher, student = at_one_size(teacher, student)
+        if regressor is None:
+            return vid(teacher, student, variance=self.initial_variance)
+        mean, variance = regressor(student)
+        return vid(teacher, mean, variance=variance)
+
+    def get_config(self):
+        return {**super().get_config(), "initial_variance": self.initial_variance}
 
 
 class _GaussianRegressor(keras.layers.Layer):

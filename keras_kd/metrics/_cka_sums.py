@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice
-from keras_kd._common.weights import broadcast_weight
+from keras_kd._common.examples import broadcast_weight
 
 SPATIAL = ("mean", "flatten")
 MAX_SUMS = 2**28  # entries of the sums of products: 2 GiB in float64

@@ -81,7 +81,8 @@ class _CalibrationError(ConfidenceSums):
 
     def update_state(self, labels, logits, sample_weight=None):
         """Take in labels and logits `(batch, ..., classes)`."""
-        self.add_table(_bins(labels, logits, self.num_bins, sample_weight))
+        columns = confidence_and_hits(labels, logits, sample_weight)
+        self.add_table(confidence_sums(self.num_bins, *columns))
 
     def bins(self):
         """Weight, accuracy and mean confidence of each bin, arrays of `(num_bins,)`.
@@ -93,11 +94,6 @@ class _CalibrationError(ConfidenceSums):
 
     def result(self):
         return self.in_dtype(_error(self.totals(), self._of_bins))[0]
-
-
-def _bins(labels, logits, num_bins, sample_weight):
-    columns = confidence_and_hits(labels, logits, sample_weight)
-    return confidence_sums(num_bins, *columns)
 
 
 def _error(bins, of_bins):

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_kd._common.checks import check_number, check_whole_number
 from keras_kd._common.examples import examples_of, weigh
-from keras_kd._common.resampling import resampled_sums
+from keras_kd._common.resampling import bounded_means, resampled_sums
 from keras_kd.metrics._kept_examples import KeptExamples, in_order, kept_rows, on_host
 
 
@@ -22,7 +22,7 @@ class DiagonalFit:
         below_diagonal: Share of examples on which the student is less sure.
         slope_interval: `(low, high)`, bootstrap percentiles.
         intercept_interval: `(low, high)`.
-        below_diagonal_interval: `(low, high)`.
+        below_diagonal_interval: `(low, high)`, Jeffreys' for equal weights.
         num_examples: Examples that count.
     """
 
@@ -226,7 +226,11 @@ def _fit(points, num_resamples, level, seed):
     moments, centre = _moments(points)
     drawn = resampled_sums(moments, num_resamples, seed)
     tail = (1.0 - level) / 2
-    intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in _line(drawn, centre))
+    slope, intercept, _ = _line(drawn, centre)
+    x, y, w = points[..., None]
+    below = bounded_means((y < x) * 1.0, w, [(0.0, 1.0)], num_resamples, seed)
+    drawn = (slope, intercept, below)
+    intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in drawn)
     values = map(float, _line(moments.sum(axis=0), centre))
     return DiagonalFit(*values, *intervals, num_examples=len(moments))
 

@@ -5,9 +5,8 @@ import itertools
 import keras
 from keras import ops
 
-from keras_kd._common.examples import examples_of, weigh
+from keras_kd._common.examples import combined_mask, examples_of, weigh
 from keras_kd._common.numerics import at_least_float32, kl_divergence
-from keras_kd._common.weights import combined_mask
 from keras_kd.metrics._segment_sums import SegmentSums, segment_means, segment_sums
 
 _VALUES = ("disagreement", "kl", "variance")

@@ -5,11 +5,12 @@ from keras import ops
 
 from keras_kd._common.checks import (
     check_choice,
-    check_same_classes,
+    check_same_shape,
     check_whole_number,
 )
+from keras_kd._common.examples import broadcast_weight
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import broadcast_weight, unmasked_weight
+from keras_kd._common.weights import unmasked_weight
 from keras_kd.metrics._segment_sums import SegmentSums
 
 _ESTIMATORS = ("plug_in", "miller_madow")
@@ -95,7 +96,7 @@ class _ContingencyTable(SegmentSums):
         """Take in a batch of `(batch, ..., classes)`, teacher first."""
         sample_weight = unmasked_weight(sample_weight, teacher, student)
         teacher, student = at_least_float32(teacher, student)
-        check_same_classes(teacher, student)
+        check_same_shape(teacher, student)
         if teacher.shape[-1] != self.num_classes:
             raise ValueError(
                 f"{type(self).__name__} was made for {self.num_classes} classes. "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_kd._common.examples import Values, examples_of, weigh
+from keras_kd._common.examples import Values, weigh
 from keras_kd._common.streaming import StreamingMean
 from keras_kd.metrics._confidence import calibration_gaps, hits
 from keras_kd.metrics.agreement import agreement_values
@@ -17,16 +17,6 @@ from keras_kd.metrics.divergence import (
     reverse_kl_values,
     total_variation_values,
 )
-
-__all__ = [
-    "SCORES",
-    "Score",
-    "ScoreMean",
-    "calibration_score",
-    "examples_of",
-    "score_values",
-    "scores_for",
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +35,8 @@ class Score:
             of a NumPy array, to the score. Defaults to None.
         columns: How many columns there are. Defaults to None: just a value an example.
         least_classes: It means something from so many classes on. Defaults to 2.
+        is_share: Whether it is a share of the examples: each value is 0 or 1. Defaults
+            to False.
     """
 
     name: str
@@ -55,6 +47,7 @@ class Score:
     summary: Callable | None = None
     columns: int | None = None
     least_classes: int = 2
+    is_share: bool = False
 
 
 def calibration_score(num_bins=15):
@@ -81,6 +74,7 @@ SCORES = (
         "up",
         needs_labels=True,
         values=lambda e: hits(e.classes, e.student),
+        is_share=True,
     ),
     Score(
         "nll",
@@ -103,6 +97,7 @@ SCORES = (
         "up",
         needs_labels=False,
         values=lambda e: agreement_values(e.teacher, e.student),
+        is_share=True,
     ),
     Score(
         "agreement_top5",
@@ -111,6 +106,7 @@ SCORES = (
         needs_labels=False,
         values=lambda e: agreement_values(e.teacher, e.student, k=5),
         least_classes=6,
+        is_share=True,
     ),
     Score(
         "kl",
@@ -187,7 +183,8 @@ class ScoreMean(StreamingMean):
 
     Example:
 
-    >>> from keras_kd.metrics.scores import SCORES, ScoreMean, examples_of
+    >>> from keras_kd._common.examples import examples_of
+    >>> from keras_kd.metrics.scores import SCORES, ScoreMean
     >>> mean = ScoreMean(next(score for score in SCORES if score.name == "agreement"))
     >>> mean.update(examples_of(np.eye(3)[[0, 1]], np.eye(3)[[0, 2]]))
     >>> float(mean.result())

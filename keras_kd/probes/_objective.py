@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_kd._common.label_loss import LabelLoss, check_takes_logits
+from keras_kd._common.examples import Examples, combined_mask, weigh
 from keras_kd._common.outputs import as_float32
-from keras_kd._common.weights import combined_mask, make_term
+from keras_kd.distiller.label_terms import LabelLoss, check_takes_logits
 from keras_kd.losses import DistillationLoss, KnowledgeDistillation
 
 
@@ -56,13 +56,12 @@ class Objective:
 
     def __call__(self, batch, logits):
         if self.of_teacher:
-            teacher = batch["teacher"]
-            values = self._loss.call(teacher, logits)
-            term = make_term(values, 1.0, mask=combined_mask(teacher, logits))
+            examples = Examples(batch["teacher"], logits)
+            mask = combined_mask(*examples[:2])
+            values = weigh(self._loss.call(*examples[:2]), examples._replace(mask=mask))
         else:
-            terms = self._label_loss.terms(batch["labels"], {"logits": logits}, None)
-            term = terms["logits"]
-        return term.values, term.weight
+            values = self._label_loss.values(batch["labels"], logits)
+        return values.values, values.weight
 
 
 def single_logits(outputs, name, *, from_probabilities=False):

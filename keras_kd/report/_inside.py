@@ -78,7 +78,8 @@ def _features(model, sample):
     def features(x):
         with unchanged(model), record_outputs(list(layers.values())) as record:
             model(inputs_for(model, x), training=False)
-        outputs = {name: record.get(id(layer)) for name, layer in layers.items()}
+        calls = {name: record.get(id(layer), []) for name, layer in layers.items()}
+        outputs = {name: of[0] for name, of in calls.items() if len(of) == 1}
         return {n: _pooled(v) for n, v in outputs.items() if _is_rows(v)}
 
     traced = tf.function(features, autograph=False)

@@ -5,7 +5,12 @@ import dataclasses
 import numpy as np
 
 from keras_kd.metrics import scores
-from keras_kd.report.bootstrap import percentile_interval, resampled_means
+from keras_kd.report.bootstrap import (
+    DIFFERENCES,
+    SHARES,
+    percentile_interval,
+    resampled_means,
+)
 
 NORMALIZED_MI = ("Normalised mutual information", "higher is closer")
 KINDS = (
@@ -85,28 +90,56 @@ def _as_lists(bins):
 
 
 def _means_and_draws(seen, num_resamples, seed):
-    """`{side: {score: value}}`, and the same of each draw; all sides in one draw."""
+    """`{side: {score: value}}`, and the same of each draw; all sides in one draw.
+
+    Differences of shares have draws of their own, as of a side `"student_minus_..."`.
+    """
     columns = {}  # {(side, name): (values, weight)}, each (n, columns)
     for side in seen.sides:
-        for score in seen.scores:
-            if score.name in seen.values[side]:
-                pair = seen.values[side][score.name]
-                columns[side, score.name] = tuple(map(_as_columns, pair))
+        for name, pair in seen.values[side].items():
+            columns[side, name] = pair
         if seen.labels is not None and side != "teacher":
-            for kind, (values, weight) in _kinds(seen, side).items():
-                columns[side, kind] = _as_columns(values), _as_columns(weight)
+            columns |= {(side, kind): pair for kind, pair in _kinds(seen, side).items()}
+    shares = {score.name for score in seen.scores if score.is_share} | {*KINDS}
+    columns |= _shares_apart(columns, shares)
+    columns = {key: tuple(map(_as_columns, pair)) for key, pair in columns.items()}
     values, weight = (
         np.concatenate([pair[i] for pair in columns.values()], axis=-1) for i in (0, 1)
     )
-    draws = resampled_means(values, weight, num_resamples=num_resamples, seed=seed)
+    widths = [pair[0].shape[-1] for pair in columns.values()]
+    draws = resampled_means(
+        values,
+        weight,
+        bounds=_bounds_of(columns, shares, widths),
+        num_resamples=num_resamples,
+        seed=seed,
+    )
     with np.errstate(invalid="ignore"):  # labels may have no weight
         means = (np.where(weight > 0, values, 0) * weight).sum(0) / weight.sum(0)
     summaries = {score.name: score.summary for score in seen.scores}
-    ends = np.cumsum([pair[0].shape[-1] for pair in columns.values()])[:-1]
     return tuple(
-        _by_side(columns, np.split(found, ends, axis=-1), summaries)
+        _by_side(columns, np.split(found, np.cumsum(widths)[:-1], axis=-1), summaries)
         for found in (means, draws)
     )
+
+
+def _shares_apart(columns, shares):
+    """Differences between the sides' shares, of each example."""
+    return {
+        (f"student_minus_{other}", name): (values - columns[other, name][0], weight)
+        for (side, name), (values, weight) in columns.items()
+        for other in ("teacher", "control")
+        if name in shares and side == "student" and (other, name) in columns
+    }
+
+
+def _bounds_of(columns, shares, widths):
+    """What one example can say, for each column; None where it has no bounds."""
+    found = []
+    for (side, name), width in zip(columns, widths, strict=True):
+        of_share = DIFFERENCES if side.startswith("student_minus_") else SHARES
+        found += [of_share if name in shares else None] * width
+    return found
 
 
 def _as_columns(values):
@@ -137,7 +170,9 @@ def _differences(seen, values, draws, level):
         f"{first}_minus_{second}": {
             name: _entry(
                 values[first][name] - values[second][name],
-                draws[first][name] - draws[second][name],
+                draws.get(f"{first}_minus_{second}", {}).get(
+                    name, draws[first][name] - draws[second][name]
+                ),
                 level,
             )
             for a, b, name in pairs

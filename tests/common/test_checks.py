@@ -1,5 +1,6 @@
 """Checks accept what they should, and say what came, the rule and the fix."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -97,11 +98,22 @@ def test_the_nearest_names_are_suggested(value, hint):
     [
         ((2, 3), (2, 4), r"teacher \(2, 3\), student \(2, 4\).* 3 units"),
         ((2, 3), (2, 5, 3), "same rank"),
+        ((2, 5, 3), (2, 1, 3), r"student \(2, 1, 3\).*same tokens or positions"),
+        ((2, 3), (1, 3), "position by position"),
+        ((2, 4, 4, 3), (2, 2, 4, 3), "none is repeated to fit"),
         ((2, 1), (2, 1), r"at least 2 classes.*\[0, z\]"),
     ],
     ids=str,
 )
-def test_sides_have_the_same_two_or_more_classes(teacher, student, message):
-    checks.check_same_classes(np.zeros((4, 3)), np.zeros((4, 3)))
+def test_sides_have_one_shape_of_two_or_more_classes(teacher, student, message):
+    checks.check_same_shape(np.zeros((4, 3)), np.zeros((4, 3)))
+    checks.check_same_shape(np.zeros((4, 1)), np.zeros((4, 1)), classes=1)
     with pytest.raises(ValueError, match=message):
-        checks.check_same_classes(np.zeros(teacher), np.zeros(student))
+        checks.check_same_shape(np.zeros(teacher), np.zeros(student))
+
+
+def test_sizes_that_are_not_known_yet_may_be_the_same():
+    shapes = (None, 5, 3), (2, None, 3)
+    checks.check_same_shape(*(keras.KerasTensor(shape) for shape in shapes))
+    assert checks.may_equal(*shapes)
+    assert not checks.may_equal((None, 5, 3), (None, 1, 3))

@@ -65,7 +65,7 @@ def test_masks_of_both_sides_count_unless_one_is_given():
 @pytest.mark.parametrize(
     ("shapes", "says"),
     [
-        ({"teacher": (1, 3)}, r"\(1, 3\) of teacher, \(4, 3\) of student"),
+        ({"teacher": (1, 3)}, r"teacher \(1, 3\), student \(4, 3\)"),
         ({"teacher": (4, 2)}, "same rank and number of classes"),
         ({"teacher": (4, 5, 3)}, "same rank and number of classes"),
         ({"labels": (1,)}, r"\(1, 3\) of labels, \(4, 3\) of logits"),

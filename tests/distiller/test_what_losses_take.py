@@ -93,7 +93,7 @@ def test_losses_by_output_survive_saving(tmp_path):
 class OfLabels(DistillationLoss):
     """The label itself, -1 where it is none; -2 where there are no labels at all."""
 
-    takes_labels = True
+    takes = frozenset({"labels"})
 
     def call(self, teacher_logits, student_logits, labels=None):
         zeros = 0.0 * keras.ops.sum(student_logits, axis=-1)
@@ -126,7 +126,7 @@ def test_without_labels_the_loss_is_told_so():
 
 
 class OfMembers(DistillationLoss):
-    takes_members = True
+    takes = frozenset({"members"})
 
     def call(self, member_logits, student_logits, weights=None):
         distances = [
@@ -151,7 +151,7 @@ def test_members_and_their_weights_reach_the_loss_that_takes_them():
 
 
 class OfMask(DistillationLoss):
-    takes_mask = True
+    takes = frozenset({"mask"})
 
     def call(self, teacher_logits, student_logits, mask=None):
         masked = keras.ops.sum(1.0 - keras.ops.cast(mask, "float32"))

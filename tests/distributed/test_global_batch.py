@@ -35,15 +35,13 @@ def on_two_devices():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-class Coupled(losses.DistillationLoss):
-    """Squared distance to the mean of the whole batch; counts labels and mask too."""
+class Coupled(losses.BatchCoupled, losses.DistillationLoss):
+    """Squared distance to the mean of the whole batch; counts labels too."""
 
-    couples_batch = True
-    takes_labels = True
+    takes = frozenset({"labels"})
 
     def __init__(self, batch="global", name="coupled"):
-        super().__init__(name=name)
-        self.batch = batch
+        super().__init__(batch=batch, name=name)
 
     def call(self, teacher_logits, student_logits, labels=None):
         size = ops.cast(ops.shape(student_logits)[0], "float32")

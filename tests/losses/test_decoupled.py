@@ -258,4 +258,4 @@ def test_config_holds_the_weights_as_given():
     loss = losses.DecoupledKD(alpha=0.1, beta=0.7, temperature=2.7, name="own")
     copy = losses.DecoupledKD.from_config(loss.get_config())
     assert (copy.alpha, copy.beta, copy.temperature) == (0.1, 0.7, 2.7)
-    assert losses.DecoupledKD.takes_labels
+    assert losses.DecoupledKD.takes == {"labels", "temperature"}

@@ -194,6 +194,7 @@ def test_masked_positions_are_no_rows(bad):
         return losses.dist(teacher, student, temperature=4.0, mask=real)
 
     assert_allclose(masked(*sides)[real], want, rtol=1e-10)
+    assert np.isfinite(masked(*sides)).all()
     found = gradients(masked, *sides)
     assert np.isfinite(found).all()
     assert not np.any(np.stack(found)[:, ~real])
@@ -258,4 +259,4 @@ def test_config_holds_what_was_given():
     assert (copy.beta, copy.gamma, copy.temperature) == (0.1, 0.7, 2.7)
     assert copy.batch == "replica"
     assert losses.DIST.couples_batch
-    assert losses.DIST.takes_mask
+    assert losses.DIST.takes == {"mask", "temperature"}

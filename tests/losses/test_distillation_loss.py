@@ -94,3 +94,96 @@ def test_a_subclass_without_a_dtype_argument_survives_its_config():
             return {**super().get_config(), "factor": self.factor}
 
     assert Scaled.from_config(Scaled(3.0).get_config()).factor == 3.0
+
+
+def declare(**attributes):
+    """A subclass of these class attributes."""
+    return type("Mine", (losses.DistillationLoss,), attributes)
+
+
+def test_what_a_loss_takes_may_be_any_set():
+    assert declare().takes == frozenset()
+    assert declare(takes={"labels", "mask"}).takes == frozenset({"labels", "mask"})
+    child = type("Child", (declare(takes={"labels"}),), {})
+    assert isinstance(child.takes, frozenset)
+    assert child.takes == {"labels"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error", "says"),
+    [
+        ({"takes": {"label"}}, ValueError, r"Mine\.takes.*\['label'\].*mean 'labels'"),
+        ({"takes": "labels"}, TypeError, "Mine.takes` must be a set.*'labels' of type"),
+        ({"takes": ["mask"]}, TypeError, "must be a set.*of type list"),
+        ({"compares": "logit"}, ValueError, r"Mine\.compares.*'logit'.*mean 'logits'"),
+        ({"takes_labels": True}, TypeError, r'Write `takes = {"labels"}`'),
+        (
+            {"takes_mask": True, "takes_labels": False},
+            TypeError,
+            r'takes_labels.*takes_mask.*`takes = {"labels", "mask"}`',
+        ),
+        ({"takes_members": True}, TypeError, r'`takes = {"members"}`'),
+        ({"takes_temperature": True}, TypeError, r'`takes = {"temperature"}`'),
+        ({"build": lambda *shapes: None}, TypeError, "'build'.*make_layers"),
+        ({"trainable_layers": []}, TypeError, "'trainable_layers'.*make_layers"),
+    ],
+    ids=str,
+)
+def test_a_declaration_that_nothing_would_read_is_refused(attributes, error, says):
+    with pytest.raises(error, match=says):
+        declare(**attributes)
+
+
+def test_an_attribute_of_before_is_found_in_a_mixin_too():
+    mixin = type("OfBefore", (), {"takes_labels": True})
+    with pytest.raises(TypeError, match=r'Both declares.*takes = {"labels"}'):
+        type("Both", (mixin, losses.DistillationLoss), {})
+
+
+OVER_CLASSES = """BrierLoss ChunkedKnowledgeDistillation DIST DecoupledKD HardLabel
+JensenShannonDivergence KnowledgeDistillation MultiLevelLogit ReverseKLDivergence
+SampledLabel SoftCrossEntropy SymmetricKLDivergence""".split()
+
+
+def test_what_losses_compare():
+    assert losses.DistillationLoss.compares == losses.LogitMSE.compares == "logits"
+    for name in losses.__all__:
+        cls = getattr(losses, name)
+        if isinstance(cls, type) and issubclass(cls, losses.FeatureLoss):
+            assert cls.compares == "features"
+        elif name in OVER_CLASSES:
+            assert cls.compares == "class_logits"
+    # A row less its mean leaves nothing of one unit: that is a matter of classes.
+    assert losses.LogitMSE(center=True).compares == "class_logits"
+
+
+class Shifted(losses.DistillationLoss):
+    """A logit loss with a layer."""
+
+    takes = frozenset({"layers"})
+
+    def make_layers(self, teacher_shape, student_shape):
+        layer = keras.layers.Dense(teacher_shape[-1])
+        layer.build((None, *student_shape[1:]))
+        return [layer]
+
+    def call(self, teacher_logits, student_logits, layers=None):
+        (layer,) = self.trainable_layers if layers is None else layers
+        return ops.mean(ops.square(teacher_logits - layer(student_logits)), axis=-1)
+
+
+def test_layers_are_new_each_time_and_its_own_stay():
+    loss, shapes = Shifted(), ((None, 3), (None, 2))
+    first, second = loss.make_layers(*shapes), loss.make_layers(*shapes)
+    assert loss.trainable_layers == []
+    loss.build(*shapes)
+    own = loss.trainable_layers
+    loss.build(*shapes)
+    assert loss.trainable_layers == own
+    assert len({id(layer) for layer in (*first, *second, *own)}) == 3
+    teacher, student = logits(0), logits(1, (12, 2))
+    for layers in (None, first, second):
+        kernel = np.asarray((layers or own)[0].kernel)
+        want = np.mean((teacher - student @ kernel) ** 2, axis=-1)
+        found = loss.call(teacher, student, layers=layers)
+        assert_allclose(found, want, rtol=1e-4, atol=1e-6)

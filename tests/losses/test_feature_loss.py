@@ -148,6 +148,67 @@ def test_layers_are_made_once(kind):
     assert not any(changed(weights, numpy_weights(layer)))
 
 
+SHAPES = (None, 4, 4, 12), (None, 2, 2, 8)
+
+
+def given_to(shapes, seed=0):
+    sizes = [(3, *shape[1:]) for shape in shapes]
+    return [np.random.default_rng(seed).normal(size=s).astype("f4") for s in sizes]
+
+
+@pytest.mark.parametrize("kind", [*WITH_LAYERS, "CRD"])
+def test_new_layers_are_used_as_given_and_leave_the_loss_as_it_was(kind):
+    """So one object may serve two distillers, of other widths too."""
+    loss = {**MAKE, "CRD": losses.CRD}[kind]("t", "s")
+    assert "layers" in loss.takes
+    before = loss.trainable_layers
+    for shapes in (SHAPES, ((None, 4, 4, 12), (None, 4, 4, 5))):
+        first, second = loss.make_layers(*shapes), loss.make_layers(*shapes)
+        assert [layer.name for layer in first] == [layer.name for layer in second]
+        for one, other in zip(first, second, strict=True):
+            assert one is not other
+            assert one.built
+            assert [w.shape for w in one.weights] == [w.shape for w in other.weights]
+        data = given_to(shapes)
+        want = loss.call(*data, layers=first)
+        for layer in second:
+            layer.set_weights([2.0 * weight for weight in layer.get_weights()])
+        changed_value = loss.call(*data, layers=second)
+        assert np.all(np.abs(changed_value - want) > 1e-6)
+        assert_allclose(loss.call(*data, layers=first), want, rtol=1e-6)
+    assert loss.trainable_layers == before
+
+
+@pytest.mark.parametrize("kind", ["FeatureMatching", "HintLoss", "VID"])
+def test_made_layers_are_those_that_build_would_make(kind):
+    keras.utils.set_random_seed(3)
+    (made,) = MAKE[kind]("t", "s").make_layers(*SHAPES)
+    loss = MAKE[kind]("t", "s")
+    keras.utils.set_random_seed(3)
+    loss.build(*SHAPES)
+    assert loss.trainable_layers[0].name == made.name
+    assert_same_weights(made, loss.trainable_layers[0])
+
+
+def test_without_layers_features_are_compared_as_they_are():
+    loss = losses.FeatureMatching("t", "s")
+    assert loss.make_layers((None, 5), (None, 5)) == []
+    teacher, student = given_to([(None, 5), (None, 5)])
+    want = losses.feature_matching(teacher, student)
+    assert_allclose(loss.call(teacher, student, layers=[]), want, rtol=1e-6)
+    loss.build((None, 5), (None, 2))  # its own layers are another matter
+    assert_allclose(loss.call(teacher, student, layers=[]), want, rtol=1e-6)
+    with pytest.raises(ValueError, match="has no projector yet"):
+        loss.call(teacher, student[:, :2], layers=[])
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_layers_are_not_made_for_features_of_other_kinds(kind):
+    for bad in [((None, 4, 4, 5), (None, 5)), ((None, 3, 5), (None, 1, 5))]:
+        with pytest.raises(ValueError, match="axes .* must agree|number of axes"):
+            MAKE[kind]("t", "s").make_layers(*bad)
+
+
 @pytest.mark.parametrize("kind", ["FeatureMatching", "HintLoss", "VID"])
 def test_layers_compute_in_float32_whatever_the_global_policy(kind):
     keras.config.set_dtype_policy("mixed_float16")

@@ -178,6 +178,38 @@ def test_a_regressor_of_your_own_is_trained(kind):
 
 
 @pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("built", [True, False])
+def test_made_layers_are_copies_of_a_regressor_of_your_own(kind, built):
+    given = OWN[kind]()
+    loss = HintLoss("t", "s", regressor=given)
+    if built:
+        given(np.zeros((1, 10, 10, 2)))
+    for _ in range(2):  # a second distiller starts like the first
+        (copy,) = loss.make_layers((None, 4, 4, 5), (None, 10, 10, 2))
+        assert copy is not given
+        assert (type(copy), copy.name) == (type(given), given.name)
+        assert len(copy.trainable_weights) == 2
+        if built:
+            for ours, theirs in zip(copy.weights, given.weights, strict=True):
+                assert_allclose(ours, theirs)
+        copy.set_weights([1 + weight for weight in copy.get_weights()])
+    assert loss.trainable_layers == [given]
+    assert given.built == built or kind == "no build"
+
+
+def test_a_regressor_that_does_not_fit_is_refused_when_it_is_copied():
+    built = keras.layers.Conv2D(5, 1)
+    built(np.zeros((1, 4, 4, 2)))
+    loss = HintLoss("t", "s", regressor=built)
+    with pytest.raises(
+        ValueError, match=r"built for other .*\(1, 1, 2, 5\).*not built"
+    ):
+        loss.make_layers((None, 4, 4, 5), (None, 4, 4, 3))
+    with pytest.raises(ValueError, match="Give its last layer 6 units"):
+        loss.make_layers((None, 4, 4, 6), (None, 4, 4, 2))
+
+
+@pytest.mark.parametrize("kind", OWN)
 def test_a_config_holds_a_regressor_of_your_own(kind):
     loss = HintLoss("t", "s", regressor=OWN[kind](), name="hint", reduction="sum")
     copy = keras.saving.deserialize_keras_object(

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from small_models import mlp, toy_data
 
 from keras_kd import Distiller, losses
-from keras_kd.losses.keras_distillation import as_distillation_loss
+from keras_kd.losses.keras_distillation import KerasLoss, as_distillation_loss
 
 Logits = keras.distillation.LogitsDistillation
 Features = keras.distillation.FeatureDistillation
@@ -125,6 +125,29 @@ def test_an_own_loss_gives_its_number(make):
     x, _ = toy_data(12)
     want = np.mean((teacher(x) - student(x)) ** 2)
     assert_allclose(distillation_loss_of(make(), teacher, student, x), want, rtol=1e-5)
+
+
+def test_an_own_loss_gives_a_scalar_or_one_value_an_example_as_it_is():
+    teacher, student = outputs()
+    scalar, values = map(
+        as_distillation_loss, (MeanOverExamples(), OneValueAnExample())
+    )
+    assert isinstance(scalar, KerasLoss)
+    assert scalar.call(teacher, student).shape == ()
+    assert values.call(teacher, student).shape == (12,)
+    assert vars(scalar) == vars(as_distillation_loss(scalar.wrapped))
+
+
+def test_what_objects_of_keras_compare():
+    """Keras takes a softmax for instances of its KL alone."""
+    compared = {
+        name: as_distillation_loss(make()).compares for name, make in OBJECTS.items()
+    }
+    of_classes = {"KL instance", "KL instance, T 1"}
+    assert {k for k, v in compared.items() if v == "class_logits"} == of_classes
+    assert compared["default logits"] == compared["mse of logits"] == "logits"
+    assert compared["mse of outputs"] == "features"
+    assert as_distillation_loss(MeanOverExamples()).compares == "logits"
 
 
 def test_sample_weights_reach_an_own_loss_with_one_value_an_example():

@@ -8,7 +8,6 @@ from keras import ops
 from numpy.testing import assert_allclose
 
 from keras_kd import losses
-from keras_kd.losses.batch_coupled import BatchCoupled
 
 WRAPPERS = [losses.LogitStandardization, losses.PerTeacher]
 each_wrapper = pytest.mark.parametrize("wrap", WRAPPERS)
@@ -16,21 +15,18 @@ KD = losses.KnowledgeDistillation
 
 
 @keras.saving.register_keras_serializable(package=__name__)
-class TakesAll(BatchCoupled, losses.DistillationLoss):
+class TakesAll(losses.BatchCoupled, losses.DistillationLoss):
     """Couples a batch, trains a layer, and notes what it is called with."""
 
-    takes_temperature = takes_labels = takes_mask = True
+    takes = frozenset({"temperature", "labels", "mask", "layers"})
+    compares = "class_logits"
 
     def __init__(self, batch="replica", name="takes_all", reduction="sum", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self._set_batch(batch)
+        super().__init__(name=name, reduction=reduction, dtype=dtype, batch=batch)
         self.built_with, self.seen = [], []
 
-    def build(self, teacher_shape, student_shape):
+    def make_layers(self, teacher_shape, student_shape):
         self.built_with.append((teacher_shape, student_shape))
-
-    @property
-    def trainable_layers(self):
         return ["a layer"]
 
     def call(self, teacher_logits, student_logits, **options):
@@ -46,27 +42,30 @@ def sides(shape=(6, 5)):
 def test_what_the_inner_loss_is_holds_for_the_wrapper(wrap):
     inner = TakesAll(batch="replica")
     for loss in (wrap(inner), losses.LogitStandardization(wrap(inner))):
-        assert loss.takes_temperature
-        assert loss.takes_labels
-        assert loss.takes_mask
+        of_members = {"members"} if wrap is losses.PerTeacher else set()
+        assert loss.takes == inner.takes | of_members
+        assert isinstance(loss.takes, frozenset)
+        assert loss.compares == "class_logits"
         assert loss.couples_batch
         assert loss.batch == "replica"
-        assert loss.trainable_layers == ["a layer"]
-        assert loss.takes_members == (wrap is losses.PerTeacher)
+        assert loss.make_layers((None, 5), (None, 5)) == ["a layer"]
         loss.build((None, 5), (None, 5))
-    assert inner.built_with == 2 * [((None, 5), (None, 5))]
+        assert loss.trainable_layers == ["a layer"]
+    assert inner.built_with == 3 * [((None, 5), (None, 5))]  # its own, only once
     plain = wrap(losses.HardLabel())
-    takes = plain.takes_temperature, plain.takes_labels, plain.takes_mask
-    assert takes == (False, False, False)
+    assert plain.takes == of_members
+    assert wrap(losses.LogitMSE()).compares == (
+        "logits" if wrap is losses.PerTeacher else "class_logits"
+    )
     assert not plain.couples_batch
     assert not hasattr(plain, "batch")
     assert not hasattr(plain, "temperature")
-    assert plain.trainable_layers == []
+    assert plain.make_layers((None, 5), (None, 5)) == plain.trainable_layers == []
 
 
 @each_wrapper
 def test_options_reach_the_inner_loss(wrap):
-    inner, options = TakesAll(), {"labels": 1, "mask": 2, "temperature": 3}
+    inner, options = TakesAll(), {"labels": 1, "mask": 2, "layers": 3}
     wrap(inner).call(*sides(), **options)
     losses.LogitStandardization(wrap(inner)).call(*sides(), **options)
     wrap(inner).call(*sides())

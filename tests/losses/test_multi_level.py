@@ -149,8 +149,10 @@ def test_masked_positions_are_no_rows(bad):
         return losses.multi_level_logit(teacher, student, mask=real, **options)
 
     assert_allclose(masked(*sides)[real], want, rtol=1e-10)
+    assert np.isfinite(masked(*sides)).all()
     found = gradients(masked, *sides)
     assert np.isfinite(found).all()
+    assert not np.any(np.stack(found)[:, ~real])
     loss = losses.MultiLevelLogit(**options, dtype="float64")
     assert_allclose(loss.call(*sides, mask=real)[real], want, rtol=1e-6)
     exact = oracles.multi_level_logit(teacher[real], student[real], (1.0, 4.0))
@@ -205,4 +207,4 @@ def test_config_holds_what_was_given():
     assert {name: getattr(copy, name) for name in weights} == weights
     assert copy.batch == "replica"
     assert losses.MultiLevelLogit.couples_batch
-    assert losses.MultiLevelLogit.takes_mask
+    assert losses.MultiLevelLogit.takes == {"mask"}

@@ -15,8 +15,9 @@ from oracles import calibration, divergence
 from oracles import logits as oracles
 
 from keras_kd import UNLABELED, metrics
+from keras_kd._common.examples import examples_of
 from keras_kd.metrics import scores
-from keras_kd.metrics.scores import SCORES, ScoreMean, examples_of, score_values
+from keras_kd.metrics.scores import SCORES, ScoreMean, score_values
 
 ORACLES = {  # of labels and both sides, `(rows, ...)`, and weights `(rows,)`
     "accuracy": lambda y, t, s, w: np.average(s.argmax(axis=-1) == y, weights=w),

@@ -1,0 +1,151 @@
+"""Every override of a private method of `keras.Model`, for as long as Keras needs it.
+
+Each names the version of Keras that it was needed on; tests/distiller/
+test_keras_trainer.py says of each when it may go.
+"""
+
+import functools
+import threading
+
+import keras
+import tensorflow as tf
+
+from keras_kd._common.hyperparameter import schedules_of
+from keras_kd.distiller.class_weights import checked_class_weight
+from keras_kd.distiller.jit_choice import FasterOfTwo, accelerator_present
+
+
+class KerasTrainer:
+    """Mix-in before `keras.Model`: how Keras's trainer is led to do the right thing.
+
+    It asks of the class: `_make_variables(data)` and `_has_all_variables()`, what to
+    build before replicas start; `_scheduled()`, the objects whose schedules the step
+    reads; `_chooses_jit`; `teacher`.
+    """
+
+    _chooses_jit = False
+    _class_weight = None
+    _schedules_of_training = _schedules_of_testing = ()
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, x=None, *args, **kwargs):
+        # Keras 3.15: its table of class weights takes no label of -1, no axis of
+        # length 1 after the positions, and no target that carries stored answers.
+        with self._weighing_classes(kwargs.pop("class_weight", None), kwargs):
+            return super().fit(x, *args, **kwargs)
+
+    @functools.wraps(keras.Model.train_on_batch)
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        with self._weighing_classes(kwargs.pop("class_weight", None), kwargs):
+            return super().train_on_batch(x, y, *args, **kwargs)
+
+    def _weighing_classes(self, class_weight, kwargs):
+        if class_weight is not None and kwargs.get("sample_weight") is not None:
+            raise ValueError(
+                "`class_weight` and `sample_weight` were both given. Multiply the "
+                "factors of the classes into `sample_weight` instead."
+            )
+        return _Weighing(self, checked_class_weight(class_weight))
+
+    def make_train_function(self, force=False):
+        # A step traced before a schedule or class weights came does not know of them.
+        known = (schedules_of(self._scheduled()), self._class_weight)
+        force = force or known != self._schedules_of_training
+        self._schedules_of_training = known
+        if not self._chooses_jit or not self._may_use_jit():
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            functions = []
+            for self.jit_compile in (False, True):
+                super().make_train_function(force=True)
+                functions.append(self.train_function)
+            self.jit_compile = False  # evaluate and predict
+            self.train_function = FasterOfTwo(*functions)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        known = schedules_of(self._scheduled())
+        force = force or known != self._schedules_of_testing
+        self._schedules_of_testing = known
+        return super().make_test_function(force)
+
+    def _may_use_jit(self):
+        return (
+            accelerator_present()
+            and self._distribute_strategy is None
+            and all(layer.supports_jit for layer in self._flatten_layers())
+        )
+
+    def reset_metrics(self):
+        """Keras calls this at the start of each pass over a set."""
+        if self.teacher is not None:
+            self.teacher.start_pass()
+        super().reset_metrics()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 takes the mean of the replicas' parts of a first batch. That fails
+        # on unequal ones, and the batch is gone: sources count it as a pass.
+        strategy = self._distribute_strategy
+        if strategy is not None and iterator is not None:
+            data_batch = _first_batch(iterator, strategy)
+            iterator = None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 builds a model on a symbolic batch before it starts the replicas,
+        # in which no variable can be made any more.
+        if data_batch is not None and not self._has_all_variables():
+            spec = keras.tree.map_structure(_spec, data_batch)
+            trace = tf.function(self._make_variables, autograph=False)
+            with keras.StatelessScope():  # on leaving it, Keras initialises variables
+                trace.get_concrete_function(spec)
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def _lock_state(self):
+        """Keras 3.15 locks a built model; projectors may come with the first batch."""
+
+
+class _Weighing:
+    """A scope in which the training step weighs examples by class."""
+
+    def __init__(self, model, class_weight):
+        self._model = model
+        self._class_weight = class_weight
+
+    def __enter__(self):
+        self._before = self._model._class_weight
+        vars(self._model)["_class_weight"] = self._class_weight  # Keras tracks no dict
+
+    def __exit__(self, *error):
+        vars(self._model)["_class_weight"] = self._before
+
+
+class Steps(threading.local):
+    """The step under way, one a thread: replicas are traced in threads of their own."""
+
+    now = None
+
+
+class StepUnderWay:
+    """What a step has run, for the `compute_loss` that it calls, and what that adds."""
+
+    examples = objective = None
+
+    def __init__(self, teacher, student):
+        self.teacher = teacher  # `Forward`s
+        self.student = student
+
+
+def _first_batch(iterator, strategy):
+    """What says the shapes of a batch: specs, or a part of one where there are none."""
+    dataset = iterator.data_adapter.get_tf_dataset()
+    if isinstance(dataset, tf.data.Dataset):
+        return dataset.element_spec
+    for _, _, parts in iterator:
+        return keras.tree.map_structure(
+            lambda part: strategy.experimental_local_results(part)[0], next(parts)
+        )
+
+
+def _spec(tensor):
+    return None if tensor is None else tf.TensorSpec(tensor.shape, tensor.dtype)

@@ -1,0 +1,107 @@
+"""Compiled label metrics, over the rows that have a label."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_kd._common.examples import broadcast_weight
+from keras_kd._common.labels import (
+    AS_GIVEN,
+    CLASS_INDICES,
+    Meaning,
+    labelled_by,
+    without_missing,
+)
+
+# Metrics that are over class indices whatever the loss, or without one.
+_OVER_CLASS_INDICES = (
+    keras.metrics.SparseCategoricalAccuracy,
+    keras.metrics.SparseCategoricalCrossentropy,
+    keras.metrics.SparseTopKCategoricalAccuracy,
+)
+
+
+def update_label_metrics(compiled, batch, outputs, names, label_loss, *, filters_rows):
+    """Feed Keras's container of compiled metrics with labels as they were given.
+
+    Its own `update_state` would count an example without a label as an error. Hence its
+    two lists are read here: building them (names, "accuracy" by shape, nesting) stays
+    Keras's. Rows without a label are left out, so that metrics without weights get
+    none; where shapes must be static (XLA), such rows weigh 0 instead.
+
+    Args:
+        compiled: Keras's container.
+        batch: Its labels and weights.
+        outputs: Structure of the student's outputs.
+        names: `{id of an output: its name}`.
+        label_loss: `LabelLoss`, or None.
+        filters_rows: Whether the step may leave out rows.
+    """
+    meanings = label_loss.meanings(list(names.values())) if label_loss else {}
+    if not compiled.built:
+        compiled.build(batch.labels, outputs)
+    y_trues, y_preds = compiled._flatten_y(batch.labels), compiled._flatten_y(outputs)
+    weights = [None]
+    if batch.sample_weight is not None:
+        weights = compiled._flatten_y(batch.sample_weight)
+    if len(weights) < len(y_preds):
+        weights = weights[:1] * len(y_preds)
+    update = _update_filtered if filters_rows else _update_weighed
+    for i, (y_true, y_pred) in enumerate(zip(y_trues, y_preds, strict=True)):
+        meaning = meanings.get(names[id(y_pred)])
+        y_true = ops.convert_to_tensor(y_true)
+        for metrics, weight in (
+            (_of_output(compiled._flat_metrics, i), None),
+            (_of_output(compiled._flat_weighted_metrics, i), weights[i]),
+        ):
+            for metric in metrics:
+                of_metric = meaning or _meaning_for(metric)
+                update(metric, of_metric, y_true, y_pred, weight)
+
+
+def _of_output(metrics, index):
+    """Metrics of an output; Keras 3.12 leaves the list short where it got none."""
+    found = metrics[index] if index < len(metrics) else None
+    return () if found is None else found.metrics
+
+
+def _meaning_for(metric):
+    """What labels mean where no loss says so: a metric over class indices does."""
+    is_sparse = isinstance(metric, _OVER_CLASS_INDICES)
+    return Meaning(CLASS_INDICES if is_sparse else AS_GIVEN)
+
+
+def _update_filtered(metric, meaning, y_true, y_pred, weight):
+    """Update a metric with the rows that have a label, as they were given."""
+    labelled = labelled_by(meaning, y_true)
+    if labelled is None:
+        return metric.update_state(y_true, y_pred, sample_weight=weight)
+    if len(labelled.shape) == len(y_pred.shape) and labelled.shape[-1] == 1:
+        labelled = labelled[..., 0]
+    if len(labelled.shape) != len(y_pred.shape) - 1:
+        return _update_weighed(metric, meaning, y_true, y_pred, weight)
+    has_label = labelled > 0
+
+    def whole():
+        metric.update_state(y_true, y_pred, sample_weight=weight)
+
+    def in_part():
+        rows = [tf.boolean_mask(side, has_label) for side in (y_true, y_pred)]
+        part = weight
+        if weight is not None:
+            part = tf.boolean_mask(broadcast_weight(weight, labelled), has_label)
+        metric.update_state(*rows, sample_weight=part)
+
+    return tf.cond(tf.reduce_all(has_label), whole, in_part)
+
+
+def _update_weighed(metric, meaning, y_true, y_pred, weight):
+    """The same in static shapes: a row without a label has weight 0."""
+    labelled = labelled_by(meaning, y_true)
+    if labelled is not None:
+        if meaning.kind == CLASS_INDICES:
+            y_true = without_missing(y_true, labelled)
+        if weight is not None:
+            labelled = labelled * broadcast_weight(weight, labelled)
+        weight = labelled
+    metric.update_state(y_true, y_pred, sample_weight=weight)

@@ -1,0 +1,292 @@
+"""Teacher and student of a distiller: what they answer, and what belongs together."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_kd._common.examples import Examples, combined_mask
+from keras_kd._common.labels import AS_GIVEN, Meaning, labelled_by, sparse_labels
+from keras_kd._common.output_kind import (
+    CLASS_PROBABILITIES,
+    INDEPENDENT_PROBABILITIES,
+    PROBABILITIES,
+    log_of,
+    output_kinds,
+    refuse_distributions,
+)
+from keras_kd._common.outputs import (
+    as_float32,
+    have_names,
+    match_to_outputs,
+    named_outputs,
+    pair_outputs,
+    symbolic_outputs,
+    without_gradient,
+)
+from keras_kd._common.taps import record_outputs
+from keras_kd.distiller import arguments
+from keras_kd.distiller.class_weights import weights_by_class
+from keras_kd.distiller.distillation_terms import Forward
+
+_STORED_PROBABILITIES = (
+    "Each row of the stored 'teacher_logits' is a distribution over the classes. Give "
+    "probabilities under the key 'teacher_probs'. If they really are logits, subtract "
+    "a constant from each row, which changes no loss on logits."
+)
+
+
+class Sides:
+    """Runs both models and resolves a batch into `Examples`, one for each output.
+
+    A plain object, so that Keras neither tracks nor saves the teacher.
+    """
+
+    def __init__(self, teacher, student, terms):
+        self.teacher = teacher
+        self._student = student
+        self._terms = terms
+        self._kinds = self._kinds_of_student(None)
+        self._is_checked = False  # what losses compare, against what outputs are
+        theirs, ours = self._symbolic(), symbolic_outputs(student)
+        if ours is not None:
+            arguments.check_output_names(terms.outputs, named_outputs(student, ours))
+            if theirs is not None:
+                self._check_compared(theirs, ours)
+
+    def student_names(self):
+        """Names of the student's outputs, None where only a batch tells."""
+        outputs = symbolic_outputs(self._student)
+        return None if outputs is None else list(named_outputs(self._student, outputs))
+
+    def student_gives_probabilities(self):
+        """`{output: bool}` where there are several, else one bool."""
+        known = {n: k in PROBABILITIES for n, k in self._kinds.items()}
+        return known if len(known) > 1 else next(iter(known.values()), False)
+
+    def fidelity_outputs(self, names):
+        """Of the student's outputs, those that a teacher's distribution goes with."""
+        ours, theirs = symbolic_outputs(self._student), self._symbolic()
+        if ours is None:
+            return names
+        pairs, teachers = dict.fromkeys(names), {}
+        if theirs is not None:
+            pairs, teachers = self._pair(theirs, ours), self._named_teacher(theirs)
+        shapes = {n: t.shape for n, t in named_outputs(self._student, ours).items()}
+        return [
+            name
+            for name in names
+            if len(shapes[name]) > 1
+            and shapes[name][-1] != 1
+            and self._kinds.get(name) != INDEPENDENT_PROBABILITIES
+            and (theirs is None or _alike(teachers.get(pairs[name]), shapes[name]))
+            and not self._is_multi_label(pairs[name])
+        ]
+
+    def teacher_forward(self, batch):
+        """Logits of the teacher, stored or live, and its tapped features."""
+        arguments.check_answers(batch, self.teacher is not None, self._terms)
+        if batch.has_stored_answers:
+            return self._stored(batch)
+        layers = self._terms.teacher_layers
+        features = {}
+        if layers:
+            with record_outputs(layers) as features:
+                members = self.teacher.member_logits(batch.x)
+            features = without_gradient(features)
+        else:
+            members = self.teacher.member_logits(batch.x)
+        structure = as_float32(self.teacher.combine_members(members))
+        outputs = self._named_teacher(structure)
+        if "members" not in self._terms.taken:
+            return Forward(outputs, structure, features)
+        members = [self._named_teacher(as_float32(m)) for m in members]
+        weights = self.teacher.member_weights
+        return Forward(outputs, structure, features, members, weights)
+
+    def student_forward(self, call, batch, training):
+        """Outputs of the student and its tapped features, in one pass."""
+        layers, features = self._terms.student_layers, {}
+        if layers:
+            with record_outputs(layers) as features:
+                structure = call(batch.x, training=training)
+        else:
+            structure = call(batch.x, training=training)
+        return self.with_outputs(Forward({}, None, features), structure)
+
+    def with_outputs(self, forward, structure):
+        """The student's forward pass with these outputs in place of its own."""
+        outputs = named_outputs(self._student, as_float32(structure))
+        return forward._replace(outputs=outputs, structure=structure)
+
+    def examples(self, batch, teacher, student, meanings, *, needs_classes):
+        """`{output: Examples}`; `meanings` of the labels by output."""
+        names = list(student.outputs)
+        reads_labels = bool(meanings) or needs_classes
+        labels = dict.fromkeys(names)
+        if reads_labels and batch.labels is not None:
+            labels = match_to_outputs("y", batch.labels, names, shared=False)
+        weights = match_to_outputs(
+            "sample_weight", batch.sample_weight, names, shared=True
+        )
+        answers, member_answers = dict.fromkeys(names), None
+        if teacher is not None:
+            pairs = self._pair(teacher.structure, student.structure)
+            answers = {n: teacher.outputs.get(pair) for n, pair in pairs.items()}
+            answers = self._checked_answers(batch, answers, student, pairs)
+        found = {}
+        for name, ours in student.outputs.items():
+            if teacher is not None and teacher.members:
+                member_answers = [m.get(pairs[name]) for m in teacher.members]
+            one = Examples(
+                answers[name],
+                ours,
+                sample_weight=weights[name],
+                mask=combined_mask(answers[name], ours),
+                temperature=batch.temperature,
+                members=member_answers,
+                member_weights=teacher and teacher.member_weights,
+            )
+            if labels[name] is not None:
+                meaning = meanings.get(name) or Meaning(AS_GIVEN)
+                one = _with_labels(one, labels[name], meaning, needs_classes)
+            found[name] = one
+        return found
+
+    def with_logits(self, examples, names):
+        """`Examples` of these outputs; a student's probabilities as log p."""
+        found = {name: examples[name] for name in names}
+        for name, one in found.items():
+            if self._kinds.get(name) == CLASS_PROBABILITIES:
+                found[name] = one._replace(student=log_of(one.student))
+        return found
+
+    def weights_by_class(self, class_weight, batch, label_loss):
+        """The weight of each label of the single output, that of its class."""
+        names = self.student_names() or ["output"]
+        if batch.sample_weight is not None or not ops.is_tensor(batch.labels):
+            raise ValueError(
+                "`class_weight` needs batches `(x, y)` with labels of one output and "
+                "no weights of their own. Multiply the factors into `sample_weight` in "
+                "the pipeline instead."
+            )
+        meaning = Meaning(AS_GIVEN)
+        if label_loss and len(names) == 1:
+            meaning = label_loss.meanings(names)[names[0]]
+        return weights_by_class(class_weight, batch.labels, meaning)
+
+    def _symbolic(self):
+        """Symbolic outputs of the live teacher, or None."""
+        if self.teacher is None:
+            return None
+        return symbolic_outputs(self.teacher.members[0])
+
+    def _named_teacher(self, structure):
+        model = self.teacher and self.teacher.members[0]
+        return named_outputs(model, structure)
+
+    def _pair(self, theirs, ours):
+        """`{student's output: teacher's or None}` from both structures."""
+        model = self.teacher and self.teacher.members[0]
+        by_name = have_names(model, theirs) and have_names(self._student, ours)
+        teacher, student = (
+            self._named_teacher(theirs),
+            named_outputs(self._student, ours),
+        )
+        return pair_outputs(teacher, student, by_name=by_name)
+
+    def _stored(self, batch):
+        """A batch's own answers as logits."""
+        if batch.teacher_probs is not None:
+            structure = keras.tree.map_structure(log_of, batch.teacher_probs)
+        else:
+            structure = as_float32(batch.teacher_logits)
+            if self._terms.compared([None]):
+                structure = keras.tree.map_structure(
+                    lambda t: refuse_distributions(t, _STORED_PROBABILITIES), structure
+                )
+        return Forward(named_outputs(None, structure), structure, {})
+
+    def _kinds_of_student(self, x):
+        """`{output: kind}`; of a model that does not say, on a batch of inputs."""
+        spec = None
+        if x is not None:
+            spec = keras.tree.map_structure(
+                lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), x
+            )
+        elif not self._student.built:
+            return {}
+        kinds = output_kinds(self._student, spec)
+        return {} if kinds is None else named_outputs(self._student, kinds)
+
+    def _is_multi_label(self, name):
+        return self.teacher is not None and self.teacher.is_multi_label(name)
+
+    def _checked_answers(self, batch, answers, student, pairs):
+        """The teacher's outputs in the shapes of the student's, once they may meet."""
+        compared = {output for _, output, _ in self._terms.compared(list(answers))}
+        if not self._is_checked:
+            if None in (self._kinds.get(name) for name in compared):
+                self._kinds = self._kinds_of_student(batch.x)
+            self._check_kinds(pairs)
+            self._is_checked = True
+        found = {}
+        for name, theirs in answers.items():
+            ours = student.outputs[name]
+            if theirs is not None and theirs.shape.rank is None:
+                theirs = tf.ensure_shape(theirs, [None, *ours.shape[1:]])
+            if name in compared:
+                theirs = arguments.check_same_whole_shape(theirs, ours, name)
+                if self._kinds.get(name) is None:
+                    message = arguments.student_in_doubt(self._student)
+                    student.outputs[name] = refuse_distributions(ours, message)
+            found[name] = theirs
+        return found
+
+    def _check_compared(self, theirs, ours):
+        """Before any batch: outputs that losses compare exist, and fit."""
+        pairs = self._pair(theirs, ours)
+        self._check_kinds(pairs)
+        teacher, student = (
+            self._named_teacher(theirs),
+            named_outputs(self._student, ours),
+        )
+        for _, output, _ in self._terms.compared(list(student)):
+            classes = teacher[pairs[output]].shape[-1], student[output].shape[-1]
+            if None not in classes and classes[0] != classes[1]:
+                arguments.raise_unequal_classes(
+                    self.teacher.members[0], self._student, output, *classes
+                )
+
+    def _check_kinds(self, pairs):
+        """Losses on logits get logits, each from an output of its own."""
+        for loss, output, compares in self._terms.compared(list(pairs)):
+            if pairs[output] is None:
+                arguments.raise_unpaired(loss, output, self._teacher_names())
+            if self._kinds.get(output) in PROBABILITIES:
+                arguments.raise_probabilities(self._student)
+            if compares == "class_logits" and self._is_multi_label(pairs[output]):
+                arguments.raise_multi_label(loss, output)
+
+    def _teacher_names(self):
+        theirs = self._symbolic()
+        return None if theirs is None else list(self._named_teacher(theirs))
+
+
+def _alike(theirs, shape):
+    """Whether a teacher's output has the axes and classes of a student's."""
+    if theirs is None:
+        return False
+    return len(theirs.shape) == len(shape) and theirs.shape[-1] == shape[-1]
+
+
+def _with_labels(examples, labels, meaning, needs_classes):
+    """`Examples` with labels as given, and as classes where something reads those."""
+    labels = ops.convert_to_tensor(labels)
+    labelled = labelled_by(meaning, labels)
+    examples = examples._replace(labels=labels, labelled=labelled)
+    if not needs_classes:
+        return examples
+    classes, known = sparse_labels(labels, examples.student, meaning.ignore_class)
+    if meaning.kind == AS_GIVEN:  # the label loss knows of no missing label
+        return examples._replace(classes=ops.where(known == 0, -1, classes))
+    return examples._replace(classes=classes, labelled=known)

@@ -1,0 +1,25 @@
+"""Both sides of a comparison: one dtype, and one shape, before anything can broadcast.
+
+What static shapes leave open, such as a length, is compared in the run.
+"""
+
+from keras import ops
+
+from keras_kd._common.checks import check_same_shape
+from keras_kd._common.numerics import at_least_float32
+from keras_kd._common.run_checks import held_to_sizes
+
+
+def of_one_shape(teacher, student, *, classes=2):
+    """Both in float32 at least, with one shape, of at least so many `classes`."""
+    teacher, student = at_least_float32(teacher, student)
+    check_same_shape(teacher, student, classes=classes)
+    return of_sizes_of(student, teacher, range(len(student.shape))), student
+
+
+def of_sizes_of(student, teacher, axes):
+    """`teacher`, which fails in the run unless it has the sizes of `student` there."""
+    pairs = list(zip(teacher.shape, student.shape, strict=True))
+    # Of a batch that neither side knows, both have the examples of one batch.
+    unknown = [i for i in axes if None in pairs[i] and (i or pairs[0] != (None, None))]
+    return held_to_sizes(teacher, ops.shape(student), unknown) if unknown else teacher
