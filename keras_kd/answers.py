@@ -154,10 +154,10 @@ def _check_alternatives(side, model):
     if model.is_multi_label(None):
         names = [member.name for member in model.members]
         raise ValueError(
-            f"Models to compare must give one distribution over the classes. The {side} "
-            f"{names} is multi-label: its classes pass a sigmoid each. Compare it by "
-            "metrics of your own, or build it without its last activation where its "
-            "classes are alternatives."
+            "Models to compare must give one distribution over the classes. The "
+            f"{side} {names} is multi-label: its classes pass a sigmoid each. Compare "
+            "it by metrics of your own, or build it without its last activation where "
+            "its classes are alternatives."
         )
 
 
