@@ -18,7 +18,7 @@ from keras_kd.metrics import (
     NormalizedMutualInformation,
     scores,
 )
-from keras_kd.metrics._confidence import confidence_of, equal_width_edges
+from keras_kd.metrics._confidence import equal_width_edges
 from keras_kd.metrics.reliability import ReliabilityBins
 
 NUM_BINS = 15
@@ -109,7 +109,9 @@ class _Reader:
         return {
             "values": {s: self._values(s, examples) for s, examples in sides.items()},
             "predicted": {s: _predicted(e.student) for s, e in sides.items()},
-            "confidence": {s: confidence_of(e.student) for s, e in sides.items()},
+            "confidence": {
+                s: scores.confidence_of(e.student) for s, e in sides.items()
+            },
             "counts": weigh(ones, teacher._replace(sample_weight=None)).weight,
             "weights": weigh(ones, teacher).weight,
             "labels": _labels(teacher),
