@@ -37,8 +37,6 @@ class Answers:
 
     def __init__(self, models, read, *, strategy=None, ignore_class=None):
         self.models = {side: as_classifier(model) for side, model in models.items()}
-        for side, model in self.models.items():
-            _check_alternatives(side, model)
         self._read = read
         self._strategy = strategy or tf.distribute.get_strategy()
         self._ignore_class = ignore_class
@@ -107,7 +105,10 @@ class Answers:
         members = {side: model.members for side, model in self.models.items()}
         check_same_inputs(batch.x, members)
         outputs = {s: _single_output(s, m(batch.x)) for s, m in self.models.items()}
-        found = self._read(self._examples(outputs, batch))
+        sides = self._examples(outputs, batch)
+        for side, model in self.models.items():
+            _check_alternatives(side, model)
+        found = self._read(sides)
         return batch.x, {} if found is None else found
 
     def _examples(self, outputs, batch):
