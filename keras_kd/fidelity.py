@@ -10,7 +10,7 @@ from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import Examples, weigh
 from keras_kd._common.metric_update import update_of
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.table import format_table
+from keras_kd._common.table import InTable, format_table
 from keras_kd.answers import Answers, as_dataset
 from keras_kd.metrics import scores
 from keras_kd.metrics._kept_examples import KeptExamples
@@ -56,8 +56,8 @@ def _side_type(labels):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class FidelityResult:
+@dataclasses.dataclass(frozen=True, repr=False)
+class FidelityResult(InTable):
     """What `evaluate_fidelity` found; prints as a table.
 
     Attributes:
@@ -93,6 +93,14 @@ class FidelityResult:
         return numbers
 
     def __str__(self):
+        table = format_table(*self._table())
+        if any(
+            value is not None for value in dataclasses.asdict(self.teacher).values()
+        ):
+            return table
+        return f"{table}\nThe set has no labels, so what needs them is left out."
+
+    def _table(self):
         sides = {"teacher": self.teacher, "student": self.student}
         if self.control is not None:
             sides["control"] = self.control
@@ -101,12 +109,7 @@ class FidelityResult:
             [label.replace("‖", "||"), *(_shown(of, name) for of in sides.values())]
             for name, label in self.student.table_labels.items()
         ]
-        table = format_table([f"{self.num_examples} examples", *sides], rows)
-        if any(
-            value is not None for value in dataclasses.asdict(self.teacher).values()
-        ):
-            return table
-        return f"{table}\nThe set has no labels, so what needs them is left out."
+        return [f"{self.num_examples} examples", *sides], rows
 
 
 def _shown(found, name):

@@ -39,10 +39,10 @@ class TeacherEnsemble(keras.Model):
     unchanged. Members may differ in architecture, in dtype and in the order of outputs
     that have names.
 
-    Outputs that passed a softmax come as log p, those that passed a sigmoid as
-    log(p / (1 - p)): what a member ends in is read off its last layer. A member that
+    What a member ends in is read off its last layer: with `from_logits=False`, outputs
+    of a softmax come as log p, those of a sigmoid as log(p / (1 - p)). A member that
     does not tell is taken to give logits; where each row of its first batch is a
-    distribution, an error asks for `from_logits`.
+    distribution, an error asks to state `from_logits`.
 
     Members are always called with `training=False` and never changed: no weight,
     statistic, seed or `trainable` flag of theirs differs after a call. (A member that
@@ -59,7 +59,8 @@ class TeacherEnsemble(keras.Model):
         weights: One weight >= 0 a member; they are divided by their sum. Defaults to
             equal weights.
         from_logits: Whether members give logits, True, or probabilities, False. One
-            bool for all, or a list. Defaults to None, what their last layers say.
+            bool for all, or a list. Defaults to None: logits, unless their last layers
+            say otherwise, which is an error.
         multi_label: Whether the classes are independent (a sigmoid each) and not
             alternatives (a softmax over all). Defaults to None: True where the last
             layers are sigmoids. `combine="probabilities"` then gives the log-odds of
@@ -347,7 +348,7 @@ def _check_from_logits(from_logits, num_members):
 def _resolved_kinds(member, from_logits, multi_label):
     """Kind of each output, flat: as its last layer says, else as stated, else None."""
     read = keras.tree.flatten(output_kinds(member))
-    if from_logits is True and any(kind in PROBABILITIES for kind in read):
+    if from_logits is not False and all(kind in PROBABILITIES for kind in read):
         raise ValueError(
             f"Teacher {member.name!r} ends in probabilities (a softmax or sigmoid) but "
             "is taken as logits: they would be softened twice. Pass "

@@ -148,9 +148,9 @@ def counted_only(tensor, *weights):
         return tensor
     if len(tensor.shape) > 1:
         absent = absent[..., None]
-    ordinary = ops.abs(tensor) < _LARGEST
-    gone = ops.logical_and(absent, ops.logical_not(ordinary))
-    return _with_mask_of(tensor, ops.where(gone, ops.zeros_like(tensor), tensor))
+    # No `not (x < y)`: TensorFlow's graphs turn it into x >= y, false of a NaN too.
+    readable = ops.where(ops.abs(tensor) < _LARGEST, tensor, ops.zeros_like(tensor))
+    return _with_mask_of(tensor, ops.where(absent, readable, tensor))
 
 
 def broadcast_weight(sample_weight, values):

@@ -89,6 +89,25 @@ def log_of(probs):
     return with_mask_of(probs, keras.ops.log(keras.ops.maximum(probs_, tiny)))
 
 
+def logits_of_rows(outputs):
+    """Stored answers as logits: a row that is a distribution holds probabilities.
+
+    Such a row stands for log p; as logits it would say that no class is more than e
+    times as likely as another.
+    """
+    (outputs_,) = at_least_float32(outputs)
+    if len(outputs_.shape) < 2 or outputs_.shape[-1] == 1:
+        return outputs
+    is_row = _is_distribution(outputs_, 1e-4)[..., None]
+    log_p = log_of(tf.where(is_row, outputs_, tf.ones_like(outputs_)))
+    return with_mask_of(outputs, tf.where(is_row, log_p, outputs_))
+
+
+def _is_distribution(outputs, tolerance):
+    sums = tf.abs(tf.reduce_sum(tf.cast(outputs, "float32"), axis=-1) - 1.0)
+    return (tf.reduce_min(outputs, axis=-1) >= 0) & (sums < tolerance)
+
+
 def refuse_distributions(outputs, message):
     """The outputs, or an error where each row is a distribution: a doubt about logits.
 
@@ -98,8 +117,7 @@ def refuse_distributions(outputs, message):
         return outputs
     if outputs.shape.rank is not None and outputs.shape[-1] == 1:
         return outputs
-    sums = tf.abs(tf.reduce_sum(tf.cast(outputs, "float32"), axis=-1) - 1.0)
-    is_row = (tf.reduce_min(outputs, axis=-1) >= 0) & (sums < 1e-3)
+    is_row = _is_distribution(outputs, 1e-3)
     doubt = tf.reduce_all(is_row) & (tf.size(is_row) > 0)
     with tf.control_dependencies([tf.debugging.Assert(~doubt, [message])]):
         return with_mask_of(outputs, tf.identity(outputs))

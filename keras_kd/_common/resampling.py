@@ -49,6 +49,7 @@ def bounded_means(values, weights, bounds, num_resamples, seed):
     generator = np.random.default_rng(seed)
     low, high = np.transpose(bounds)
     place = np.where(weights == 0, 0.0, values - low) / (high - low)
+    place = np.clip(place, 0.0, 1.0)  # rounding
     total, squares = weights.sum(axis=0), (weights**2).sum(axis=0)
     with np.errstate(invalid="ignore"):
         one_example = squares / total  # NaN, as the means are, where nothing counts

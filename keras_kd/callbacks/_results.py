@@ -22,12 +22,12 @@ def fields(name, result):
 
 
 def picture(draw):
-    """What `draw(axes)` draws, as uint8 pixels `(1, height, width, 4)`."""
+    """What `draw(ax=axes)` draws, as uint8 pixels `(1, height, width, 4)`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    draw(figure.subplots())
+    draw(ax=figure.subplots())
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[None]

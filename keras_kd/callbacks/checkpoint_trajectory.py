@@ -5,17 +5,18 @@ import os
 import re
 import zipfile
 
-import keras
 import numpy as np
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.files import replacing
+from keras_kd._common.table import InTable
+from keras_kd.callbacks._every import EveryEpochs
 
 _NAME = re.compile(r"weights_(\d+)\.npz")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Snapshot:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Snapshot(InTable):
     """Weights of one moment of training.
 
     Attributes:
@@ -34,7 +35,7 @@ class Snapshot:
     weights: list
 
 
-class CheckpointTrajectory(keras.callbacks.Callback):
+class CheckpointTrajectory(EveryEpochs):
     """Keeps the weights at chosen moments of training as files.
 
     The initial weights, those at the end of epochs, and those after given steps. Of a
@@ -47,8 +48,8 @@ class CheckpointTrajectory(keras.callbacks.Callback):
             are written to a temporary name and renamed, and hold no pickles. A run that
             goes on from a restored optimizer adds to them; one from step 0 needs a
             folder without later steps.
-        every: Epochs from one snapshot to the next; the last is always kept. Defaults
-            to 1. None for `steps` alone.
+        every: Epochs from one snapshot to the next; the last is always kept, also of a
+            training that stops early. Defaults to 1. None for `steps` alone.
         steps: Steps after which to keep weights too. Defaults to none.
 
     Example:
@@ -73,7 +74,7 @@ class CheckpointTrajectory(keras.callbacks.Callback):
         self._steps = sorted(
             check_whole_number("steps", step, at_least=0) for step in steps
         )
-        self._epoch = self._kept = None
+        self._epoch = None
         self._start = self._step = 0
 
     @staticmethod
@@ -88,9 +89,9 @@ class CheckpointTrajectory(keras.callbacks.Callback):
         return [_read(os.path.join(directory, name)) for _, name in files]
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         os.makedirs(self._directory, exist_ok=True)
         self._step = int(self.model.optimizer.iterations)
-        self._epoch, self._kept = None, None
         later = [name for step, name in _files(self._directory) if step > self._step]
         if self._step == 0 and later:
             raise ValueError(
@@ -109,14 +110,9 @@ class CheckpointTrajectory(keras.callbacks.Callback):
         if any(before < step <= self._step for step in self._steps):
             self._keep(self._epoch)
 
-    def on_epoch_end(self, epoch, logs=None):
-        is_last = epoch + 1 == self.params.get("epochs")
-        if is_last or (self._every and (epoch + 1) % self._every == 0):
+    def _at_epoch(self, epoch, logs, is_due):
+        if is_due(self._every):
             self._keep(epoch + 1)
-
-    def on_train_end(self, logs=None):
-        if self._epoch is not None and self._kept != self._step:  # stopped early
-            self._keep(self._epoch + 1)
 
     def _keep(self, epoch):
         model = getattr(self.model, "student", self.model)
@@ -124,7 +120,6 @@ class CheckpointTrajectory(keras.callbacks.Callback):
         path = os.path.join(self._directory, f"weights_{self._step:010d}.npz")
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, step=self._step, epoch=epoch, **weights)
-        self._kept = self._step
 
 
 def _files(directory):

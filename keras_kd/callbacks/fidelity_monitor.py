@@ -5,18 +5,18 @@ import os
 import time
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.metric_update import needs_labels, update_of
 from keras_kd.answers import as_dataset
+from keras_kd.callbacks._every import EveryEpochs
 from keras_kd.callbacks._results import fields, picture
 from keras_kd.fidelity import BOUNDS, FidelityPass
 
 
-class FidelityMonitor(keras.callbacks.Callback):
+class FidelityMonitor(EveryEpochs):
     """Compares student and teacher on named sets at the end of epochs.
 
     For a set `"test"` the logs gain the scores of `evaluate_fidelity`: `test/accuracy`,
@@ -36,8 +36,9 @@ class FidelityMonitor(keras.callbacks.Callback):
         datasets: `{name: set}`; a set is a `tf.data.Dataset` of batches `(x, y)`, a
             `keras.utils.PyDataset`, or a tuple of arrays.
         log_dir: Folder of TensorBoard logs. Defaults to None: logs of `fit` only.
-        every: Compare at every so many epochs, and at the last. Defaults to 1. In
-            other epochs the logs do not have these entries.
+        every: Compare at every so many epochs, and at the last, also of a training that
+            stops early. Defaults to 1. In other epochs the logs do not have these
+            entries.
         teacher: The teacher, to watch a plain `keras.Model` (a student trained on
             labels alone). Defaults to that of the Distiller which is being fitted.
         steps: Batches to read of each set. Defaults to all; needed for endless sets.
@@ -58,6 +59,14 @@ class FidelityMonitor(keras.callbacks.Callback):
             TensorBoard: `{"ensemble": lambda teacher, student: ...}`.
 
     `monitor_seconds` in the logs is what the comparison itself took.
+
+    Where a callback that comes later in the list stops the training, the last epoch is
+    compared when the training ends, if it was not. History then has its entries as of
+    that epoch; callbacks that read logs at the end of an epoch do not see them. They
+    are of the weights that the epoch left, also where `keras.callbacks.EarlyStopping(
+    restore_best_weights=True)` stops, before or after it in the list; not where another
+    callback before it changes weights at the end of the training, or an optimizer with
+    `use_ema` does. An interrupted training has no last epoch.
 
     Example:
 
@@ -116,6 +125,7 @@ class FidelityMonitor(keras.callbacks.Callback):
         self._writers = {}
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         teacher = self._teacher or getattr(self.model, "teacher", None)
         if teacher is None:
             raise ValueError(
@@ -145,14 +155,8 @@ class FidelityMonitor(keras.callbacks.Callback):
             )
         return self._passes[key]
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {} if logs is None else logs
-        while_training = dict(logs)
-        is_last = epoch + 1 == self.params.get("epochs")
-
-        def is_due(every):
-            return is_last or (epoch + 1) % every == 0
-
+    def _at_epoch(self, epoch, logs, is_due):
+        while_training = {} if "monitor_seconds" in logs else dict(logs)
         metrics = [metric for metric, every in self._metrics if is_due(every)]
         probes = [name for name, (_, every) in self._probes.items() if is_due(every)]
         compares = is_due(self._every) or metrics
@@ -174,12 +178,14 @@ class FidelityMonitor(keras.callbacks.Callback):
                 self._log_metric(name, tag, metric, epoch, logs)
         for name in probes:
             self._log_probe(name, self._probes[name][0], epoch, logs)
-        logs["monitor_seconds"] = time.perf_counter() - start
+        seconds = time.perf_counter() - start  # with what the epoch had already
+        logs["monitor_seconds"] = logs.get("monitor_seconds", 0.0) + seconds
         self._write("student", "monitor_seconds", logs["monitor_seconds"], epoch)
         for writer in self._writers.values():
             writer.flush()
 
     def on_train_end(self, logs=None):
+        super().on_train_end(logs)
         for writer in self._writers.values():
             writer.close()
         self._writers = {}

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd.callbacks._every import EveryEpochs
 from keras_kd.callbacks._results import picture
 from keras_kd.probes.loss_surface import SurfacePass
 from keras_kd.probes.sections import (
@@ -22,7 +23,7 @@ from keras_kd.probes.weights import network_of, state_of
 _SECTIONS = ("line", "plane", "random_line", "random_plane")
 
 
-class LossSurfaceProbe(keras.callbacks.Callback):
+class LossSurfaceProbe(EveryEpochs):
     """Looks at the loss around the student at the end of epochs.
 
     TensorBoard gets pictures of loss, agreement and (with labels) accuracy, named
@@ -38,7 +39,8 @@ class LossSurfaceProbe(keras.callbacks.Callback):
         section: `"line"` (default) from teacher to student and `"plane"` through both
             and the student's weights at the start of the first `fit`, for networks of
             one architecture; `"random_line"` and `"random_plane"` around any student.
-        every: Look at every so many epochs, and at the last. Defaults to 1.
+        every: Look at every so many epochs, and at the last, also of a training that
+            stops early (as `FidelityMonitor` does). Defaults to 1.
         resolution: Points along each axis. Defaults to 21, and to 11 on planes.
         loss: As in `keras_kd.probes.loss_surface`. Defaults to
             `keras_kd.losses.KnowledgeDistillation()`.
@@ -95,6 +97,7 @@ class LossSurfaceProbe(keras.callbacks.Callback):
         self._looked_at = None
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         teacher = self._teacher or getattr(self.model, "teacher", None)
         if teacher is None:
             raise ValueError(
@@ -115,10 +118,8 @@ class LossSurfaceProbe(keras.callbacks.Callback):
             )
         self._looked_at = (teacher, student)
 
-    def on_epoch_end(self, epoch, logs=None):
-        logs = {} if logs is None else logs
-        is_last = epoch + 1 == self.params.get("epochs")
-        if (epoch + 1) % self._every and not is_last:
+    def _at_epoch(self, epoch, logs, is_due):
+        if not is_due(self._every):
             return
         started = time.perf_counter()
         try:

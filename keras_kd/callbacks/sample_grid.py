@@ -2,12 +2,12 @@
 
 import os
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.files import replacing
+from keras_kd.callbacks._every import EveryEpochs
 
 
 def image_grid(images, columns=8, padding=2):
@@ -40,7 +40,7 @@ def image_grid(images, columns=8, padding=2):
     return grid
 
 
-class SampleGrid(keras.callbacks.Callback):
+class SampleGrid(EveryEpochs):
     """Shows the same latent vectors after every so many epochs.
 
     A model with several classes shows them in turn. The picture goes to TensorBoard as
@@ -49,8 +49,8 @@ class SampleGrid(keras.callbacks.Callback):
     Args:
         log_dir: Folder of TensorBoard logs. Defaults to None.
         directory: Folder for `samples_0001.png` and so on. Defaults to None.
-        every: Epochs from one picture to the next; the last is always shown. Defaults
-            to 1.
+        every: Epochs from one picture to the next; the last is always shown, also of a
+            training that stops early. Defaults to 1.
         num_samples: Images in the picture. Defaults to 64.
         columns: Images in a row. Defaults to 8.
         seed: Of the latent vectors. Defaults to 0.
@@ -90,7 +90,6 @@ class SampleGrid(keras.callbacks.Callback):
         self._count = check_whole_number("num_samples", num_samples, at_least=1)
         self._columns = check_whole_number("columns", columns, at_least=1)
         self._seed = seed
-        self._shown = self._epoch = None
 
     def set_model(self, model):
         if not callable(getattr(model, "generate", None)):
@@ -100,17 +99,11 @@ class SampleGrid(keras.callbacks.Callback):
             )
         super().set_model(model)
 
-    def on_epoch_end(self, epoch, logs=None):
-        self._epoch = epoch
-        if (epoch + 1) % self._every == 0:
+    def _at_epoch(self, epoch, logs, is_due):
+        if is_due(self._every):
             self._show(epoch)
 
-    def on_train_end(self, logs=None):
-        if self._epoch is not None and self._shown != self._epoch:
-            self._show(self._epoch)
-
     def _show(self, epoch):
-        self._shown = epoch
         classes = getattr(self.model, "num_classes", None)
         labels = None if classes is None else np.arange(self._count) % classes
         images = self.model.generate(self._count, labels, seed=self._seed)

@@ -1,7 +1,6 @@
 """The papers' augmentation policies as lists of ops, by name."""
 
 from keras_kd.data.ops import (
-    AutoAugment,
     ColorJitter,
     Cutout,
     RandomCrop,
@@ -9,6 +8,7 @@ from keras_kd.data.ops import (
     RandomResizedCrop,
     RandomRotation,
     RandomVerticalFlip,
+    ReleasedAutoAugment,
 )
 
 
@@ -61,7 +61,7 @@ def strong(*, size=224, length=16):
     return [
         RandomResizedCrop(size, scale=(0.2, 1.0), interpolation="bicubic"),
         RandomHorizontalFlip(),
-        AutoAugment(),
+        ReleasedAutoAugment(),
         Cutout(length=length),
     ]
 

@@ -11,6 +11,7 @@ from keras_kd._common.output_kind import (
     INDEPENDENT_PROBABILITIES,
     PROBABILITIES,
     log_of,
+    logits_of_rows,
     output_kinds,
     refuse_distributions,
 )
@@ -27,12 +28,6 @@ from keras_kd._common.taps import record_outputs
 from keras_kd.distiller import arguments
 from keras_kd.distiller.class_weights import weights_by_class
 from keras_kd.distiller.distillation_terms import Forward
-
-_STORED_PROBABILITIES = (
-    "Each row of the stored 'teacher_logits' is a distribution over the classes. Give "
-    "probabilities under the key 'teacher_probs'. If they really are logits, subtract "
-    "a constant from each row, which changes no loss on logits."
-)
 
 
 class Sides:
@@ -201,9 +196,7 @@ class Sides:
         else:
             structure = as_float32(batch.teacher_logits)
             if self._terms.compared([None]):
-                structure = keras.tree.map_structure(
-                    lambda t: refuse_distributions(t, _STORED_PROBABILITIES), structure
-                )
+                structure = keras.tree.map_structure(logits_of_rows, structure)
         return Forward(named_outputs(None, structure), structure, {})
 
     def _kinds_of_student(self, x):

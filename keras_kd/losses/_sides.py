@@ -10,10 +10,21 @@ from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.run_checks import held_to_sizes
 
 
+def check_outputs(teacher, student, *, classes=2):
+    """Raise unless both are `(batch, ..., classes)` of one shape, as far as known."""
+    check_same_shape(teacher, student, classes=classes)
+    if len(student.shape) < 2:
+        raise ValueError(
+            "Outputs to compare need an axis of classes or units behind that of the "
+            f"batch: (batch, ..., classes). Received: shape {tuple(student.shape)}. "
+            "Add one, for example by keras.layers.Reshape((1,)) as the last layer."
+        )
+
+
 def of_one_shape(teacher, student, *, classes=2):
     """Both in float32 at least, with one shape, of at least so many `classes`."""
     teacher, student = at_least_float32(teacher, student)
-    check_same_shape(teacher, student, classes=classes)
+    check_outputs(teacher, student, classes=classes)
     return of_sizes_of(student, teacher, range(len(student.shape))), student
 
 

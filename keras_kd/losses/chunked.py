@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_shape, check_whole_number
+from keras_kd._common.checks import check_whole_number
 from keras_kd._common.row_chunks import fill_by_chunks
+from keras_kd.losses._sides import check_outputs, of_sizes_of
 from keras_kd.losses.logits import knowledge_distillation
 from keras_kd.losses.tempered import TemperedLoss, temperature_tensor, tempered
 
@@ -51,7 +52,8 @@ def chunked_knowledge_distillation(
     """
     chunk_size = check_whole_number("chunk_size", chunk_size, at_least=1)
     teacher, student = map(ops.convert_to_tensor, (teacher_logits, student_logits))
-    check_same_shape(teacher, student)
+    check_outputs(teacher, student)
+    teacher = of_sizes_of(student, teacher, range(len(student.shape)))
     *positions, classes = ops.shape(student)
     dtype = _dtype_of_values(teacher, student)
     temperature = temperature_tensor(temperature, student, dtype)

@@ -61,7 +61,7 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     ...         gap = keras.ops.abs(teacher_logits - student_logits)
     ...         if labels is None:
     ...             return keras.ops.mean(gap, axis=-1)
-    ...         one_hot = keras.ops.one_hot(labels, gap.shape[-1])
+    ...         one_hot = keras.ops.one_hot(labels, gap.shape[-1], dtype=gap.dtype)
     ...         return keras.ops.sum(one_hot * gap, axis=-1)
     >>> loss = GapOfClass(name="gap_of_class")
     >>> teacher, student = np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import check_same_shape
 from keras_kd._common.numerics import at_least_float32, below_largest, largest
+from keras_kd.losses._sides import check_outputs
 from keras_kd.losses.loss_wrapper import LossWrapper
 
 CONSTANT = 1e-7  # largest deviation from its mean of a row that counts as constant
@@ -106,5 +106,5 @@ class LogitStandardization(LossWrapper):
         teacher = keras.tree.map_structure(standardize, teacher_logits)  # or members
         student = standardize(student_logits)
         for side in keras.tree.flatten(teacher):
-            check_same_shape(side, student)
+            check_outputs(side, student)
         return self.loss.call(teacher, student, **options)

@@ -1,5 +1,7 @@
 """Sums over examples that linear CKA is made of, in float64."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from keras import ops
 
@@ -64,43 +66,120 @@ def sums_of_rows(a, b, weight):
     )
 
 
-def sums_of_moments(sums, widths, i, j):
-    """What `_hsic` takes, of layers i and j, from the sums that `CKAMatrix` keeps."""
-    size = ops.where(sums["size"] == 0, 1.0, sums["size"])
-    ends = np.cumsum([0, *widths[0], *widths[1]])
-    part_i, part_j = (slice(int(ends[k]), int(ends[k + 1])) for k in (i, j))
-    mean_i, mean_j = (sums["features"][part] / size for part in (part_i, part_j))
-    square_i, square_j = (ops.sum(mean * mean) for mean in (mean_i, mean_j))
-    if i == j:
-        products = sums[f"products_{i}"]
-    else:
-        shift = int(ends[len(widths[0])])
-        products = sums["products"][
-            part_i, int(ends[j]) - shift : int(ends[j + 1]) - shift
-        ]
-    # |x - m|^2 = |x|^2 - 2 x.m + |m|^2, multiplied out for both layers.
-    norm_products = (
-        sums["norm_products"][i, j]
-        - 2 * ops.sum(sums["norms_by_features"][i, part_j] * mean_j)
-        - 2 * ops.sum(sums["norms_by_features"][j, part_i] * mean_i)
-        + 4 * ops.sum(mean_i * ops.matmul(products, mean_j))
-        + square_j * sums["norms"][i]
-        + square_i * sums["norms"][j]
-        - 3 * size * square_i * square_j
+class Moments(NamedTuple):
+    """Sums over examples of the products of one side's numbers with the other's.
+
+    A side has one or more layers. Of each example it gives features z, those of all its
+    layers in a row, and a head: 1, and |z|^2 of each layer.
+    """
+
+    features: Any  # (d_a, d_b): z with z
+    head: Any  # (1 + layers_a, d_b): head with z
+    features_head: Any  # (d_a, 1 + layers_b): z with head
+    heads: Any  # (1 + layers_a, 1 + layers_b): head with head
+
+
+def moment_shapes(widths_a, widths_b):
+    """Shapes of the `Moments` of two sides, from the widths of their layers."""
+    d_a, d_b = sum(widths_a), sum(widths_b)
+    h_a, h_b = 1 + len(widths_a), 1 + len(widths_b)
+    return Moments((d_a, d_b), (h_a, d_b), (d_a, h_b), (h_a, h_b))
+
+
+def moments(layers_a, layers_b, weight):
+    """`Moments` of a batch, of each side's layers, `(n, d)` each."""
+    (z_a, head_a), (z_b, head_b) = map(_with_heads, (layers_a, layers_b))
+    z_a, head_a = z_a * weight[:, None], head_a * weight[:, None]
+    pairs = (z_a, z_b), (head_a, z_b), (z_a, head_b), (head_a, head_b)
+    return Moments(*(product(*pair) for pair in pairs))
+
+
+def moved(sums, steps_a, steps_b):
+    """`Moments` about centres that lie elsewhere.
+
+    A step s makes z to z - s, and |z|^2 to |z|^2 - 2 s.z + |s|^2: in a head, what it
+    was plus squares times its first number, 1, less twice `across` z.
+
+    Args:
+        sums: `Moments`.
+        steps_a: How far the centre moves of each of the first side's layers, `(d,)`.
+        steps_b: The same of the second side's.
+    """
+    (step_a, across_a, change_a), (step_b, across_b, change_b) = map(
+        _change_of_head, (steps_a, steps_b)
     )
-    centred = products - size * mean_i[:, None] * mean_j
+    back_b, change_b = ops.transpose(across_b), ops.transpose(change_b)
+    # Of the head with what is not moved yet on the other side, and of z likewise.
+    head_z = change_a @ sums.head - 2 * across_a @ sums.features
+    heads = change_a @ sums.heads - 2 * across_a @ sums.features_head
+    z_head = sums.features_head @ change_b - 2 * sums.features @ back_b
+    one_z = sums.head[:1]
+    one_head = sums.heads[:1] @ change_b - 2 * one_z @ back_b
+    z_one = sums.features_head[:, 0] - step_a * sums.heads[0, 0]
+    # One product of two rows: fewer passes over what is by far the largest.
+    away = product(ops.stack([step_a, z_one]), ops.stack([one_z[0], step_b]))
+    return Moments(
+        sums.features - away,
+        head_z - heads[:, :1] * step_b,
+        z_head - step_a[:, None] * one_head,
+        heads @ change_b - 2 * head_z @ back_b,
+    )
+
+
+def _change_of_head(steps):
+    widths = [step.shape[0] for step in steps]
+    step = ops.concatenate(steps)
+    layers = np.arange(len(widths) + 1)[:, None]  # 0 is the head's first number
+    is_own = (layers == np.repeat(layers[1:], widths)).astype("float64")
+    across = step * is_own
+    squares = ops.sum(across * across, axis=1, keepdims=True)
+    size = len(layers)
+    return step, across, np.eye(size) + squares * np.eye(1, size)
+
+
+def _with_heads(layers):
+    norms = [ops.sum(z * z, axis=-1) for z in layers]
+    head = ops.stack([ops.ones_like(norms[0]), *norms], axis=-1)
+    return ops.concatenate(layers, axis=-1), head
+
+
+def mean_of(total):
+    """The mean, from `[weight, weighted sums]`; 0 before any weight."""
+    return total[1:] / ops.where(total[0] == 0, 1.0, total[0])
+
+
+def of_two_layers(sums, widths_a, widths_b, a, b):
+    """Of the `Moments` of two sides, those of layer a of one and b of the other."""
+    ends_a, ends_b = np.cumsum([0, *widths_a]), np.cumsum([0, *widths_b])
+    rows, columns = slice(*ends_a[a : a + 2]), slice(*ends_b[b : b + 2])
+    head_a, head_b = slice(0, 2 + a, 1 + a), slice(0, 2 + b, 1 + b)
+    return Moments(
+        sums.features[rows, columns],
+        sums.head[head_a, columns],
+        sums.features_head[rows, head_b],
+        sums.heads[head_a, head_b],
+    )
+
+
+def sums_of_moments(sums, centres):
+    """What `_hsic` takes, from `Moments` of two layers about these centres."""
+    size = ops.where(sums.heads[0, 0] == 0, 1.0, sums.heads[0, 0])
+    steps = sums.features_head[:, 0] / size, sums.head[0] / size
+    sums = moved(sums, steps[:1], steps[1:])
+    norms = sums.heads[1, 0], sums.heads[0, 1]
     return (
-        ops.sum(centred * centred),
-        norm_products,
-        _variance(sums["norms"][i], size * square_i),
-        _variance(sums["norms"][j], size * square_j),
+        ops.sum(ops.square(sums.features)),
+        sums.heads[1, 1],
+        *(
+            _variance(left, size * ops.sum(ops.square(centre + step)))
+            for left, centre, step in zip(norms, centres, steps, strict=True)
+        ),
     )
 
 
-def _variance(norms, of_mean):
+def _variance(left, of_mean):
     """Sum of squared distances from the mean; 0 where it is nothing but rounding."""
-    left = norms - of_mean
-    return ops.where(left > _ROUNDING * norms, left, 0.0)
+    return ops.where(left > _ROUNDING * (left + of_mean), left, 0.0)
 
 
 def centred(x, weight, size):
@@ -122,9 +201,17 @@ def without(x, weight):
 
 
 def weight_of(sample_weight, x):
+    """One weight an example, float64."""
     if sample_weight is None:
         return ops.ones_like(x[:, 0])
-    return broadcast_weight(sample_weight, x[:, 0])
+    weight = ops.cast(ops.convert_to_tensor(sample_weight), "float64")
+    if len(weight.shape) and None not in (weight.shape[0], x.shape[0]):
+        if weight.shape[0] != x.shape[0]:
+            raise ValueError(
+                "`sample_weight` must hold one weight an example. Received: shape "
+                f"{tuple(weight.shape)} for {x.shape[0]} examples."
+            )
+    return broadcast_weight(weight, x[:, 0])
 
 
 def layer_rows(name, layers, spatial):

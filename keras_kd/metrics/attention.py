@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import check_number
-from keras_kd._common.examples import broadcast_weight
+from keras_kd._common.examples import Values, weighted_mean
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.streaming import StreamingMean
+from keras_kd._common.weights import broadcast_weight
 
 
 def attention_iou(
@@ -46,9 +47,42 @@ def attention_iou(
 
     Reference: Guo et al. 2024 (arXiv 2405.00739), section on attention maps.
     """
-    metric = AttentionIoU(threshold, pooled)
-    metric.update_state(first_maps, second_maps, sample_weight, other_maps)
-    return metric.result()
+    maps = first_maps, second_maps, *other_maps
+    return weighted_mean(
+        _overlaps(maps, _check_threshold(threshold), pooled, sample_weight)
+    )
+
+
+def _overlaps(maps, threshold, pooled, sample_weight):
+    """`Values`: the intersection over union of each image."""
+    maps = at_least_float32(*maps)
+    _check_same_shape(maps)
+    stressed = [_stretched(m) > threshold for m in maps]
+    shared, union = stressed[0], stressed[0]
+    for other in stressed[1:]:
+        shared = ops.logical_and(shared, other)
+        union = ops.logical_or(union, other)
+    shared, union = (_count(x, maps[0].dtype) for x in (shared, union))
+    iou = shared / ops.where(union == 0, 1.0, union)
+    for side in maps:  # a map with NaN stresses nothing; it must not pass for that
+        iou = iou + 0.0 * ops.sum(side, axis=_positions(side))
+    # The pooled form is the mean over images weighted by the size of their unions.
+    weight = union if pooled else ops.cast(union > 0, iou.dtype)
+    weight = ops.where(ops.isnan(iou), 1.0, weight)
+    size = ops.sum(weight)
+    if sample_weight is not None:
+        weight = weight * broadcast_weight(sample_weight, weight)
+    return Values(ops.where(weight == 0, 0.0, iou), weight, size)
+
+
+def _check_threshold(threshold):
+    number = check_number("threshold", threshold, at_least=0, at_most=1)
+    if number == 1:
+        raise ValueError(
+            "`threshold` must be below 1, which no place exceeds. Received: "
+            f"threshold={threshold!r}."
+        )
+    return number
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -73,36 +107,18 @@ class AttentionIoU(StreamingMean):
     Reference: Guo et al. 2024 (arXiv 2405.00739), section on attention maps.
     """
 
+    takes = ("first_maps", "second_maps")
     _direction = "up"
 
     def __init__(self, threshold=0.4, pooled=False, name="attention_iou", dtype=None):
         super().__init__(name, dtype)
-        self.threshold = check_number("threshold", threshold, at_least=0, at_most=1)
-        if self.threshold == 1:
-            raise ValueError(
-                "`threshold` must be below 1, which no place exceeds. Received: "
-                f"threshold={threshold!r}."
-            )
+        self.threshold = _check_threshold(threshold)
         self.pooled = bool(pooled)
 
     def update_state(self, first_maps, second_maps, sample_weight=None, other_maps=()):
         """Take in maps `(batch, height, width)` of two models, or more."""
-        maps = at_least_float32(first_maps, second_maps, *other_maps)
-        _check_same_shape(maps)
-        stressed = [_stretched(m) > self.threshold for m in maps]
-        shared, union = stressed[0], stressed[0]
-        for other in stressed[1:]:
-            shared = ops.logical_and(shared, other)
-            union = ops.logical_or(union, other)
-        shared, union = (_count(x, maps[0].dtype) for x in (shared, union))
-        iou = shared / ops.where(union == 0, 1.0, union)
-        for side in maps:  # a map with NaN stresses nothing; it must not pass for that
-            iou = iou + 0.0 * ops.sum(side, axis=_positions(side))
-        # The pooled form is the mean over images weighted by the size of their unions.
-        weight = union if self.pooled else ops.cast(union > 0, iou.dtype)
-        if sample_weight is not None:
-            weight = weight * broadcast_weight(sample_weight, weight)
-        self.add(iou, weight)
+        maps = first_maps, second_maps, *other_maps
+        self.add_values(_overlaps(maps, self.threshold, self.pooled, sample_weight))
 
     def get_config(self):
         own = {"threshold": self.threshold, "pooled": self.pooled}
@@ -129,9 +145,10 @@ def _positions(maps):
 
 def _check_same_shape(maps):
     shapes = [tuple(m.shape) for m in maps]
-    if len(shapes[0]) < 2 or any(s[1:] != shapes[0][1:] for s in shapes):
+    axes = zip(*shapes, strict=True) if len({len(s) for s in shapes}) == 1 else [(0, 1)]
+    if len(shapes[0]) < 2 or any(len({*axis} - {None}) > 1 for axis in axes):
         raise ValueError(
-            "Attention maps to compare must have one shape, (n, height, width). "
-            f"Received: {', '.join(map(str, shapes))}. Bring them to the size of the "
-            "images first; `keras_kd.probes.attention_maps` does."
+            "Attention maps to compare must be of the same images and of one shape, "
+            f"(n, height, width). Received: {', '.join(map(str, shapes))}. Bring them "
+            "to the size of the images first; `keras_kd.probes.attention_maps` does."
         )

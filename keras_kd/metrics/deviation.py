@@ -9,11 +9,12 @@ from keras import ops
 from keras_kd._common.checks import check_number, check_whole_number
 from keras_kd._common.examples import examples_of, weigh
 from keras_kd._common.resampling import bounded_means, resampled_sums
+from keras_kd._common.table import InTable
 from keras_kd.metrics._kept_examples import KeptExamples, in_order, kept_rows, on_host
 
 
 @dataclasses.dataclass(frozen=True)
-class DiagonalFit:
+class DiagonalFit(InTable):
     """A line through the student's phi against the teacher's, and the diagonal.
 
     Attributes:
@@ -35,8 +36,8 @@ class DiagonalFit:
     num_examples: int
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ExaggerationResult:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ExaggerationResult(InTable):
     """What `confidence_exaggeration` found.
 
     Attributes:
@@ -55,6 +56,54 @@ class ExaggerationResult:
     student_phi: np.ndarray
     weights: np.ndarray
     level: float
+
+    def plot(self, ax=None, *, max_points=1200, seed=0, **points):
+        """Draw the student's phi against the teacher's, with the diagonal and the line.
+
+        Args:
+            ax: Matplotlib axes. Defaults to new ones.
+            max_points: Points at most, drawn at random where there are more. Defaults
+                to 1200.
+            seed: Of that choice. Defaults to 0.
+            points: Passed on to `ax.plot` for the points, e.g. `color="C1"`.
+
+        Returns:
+            The axes.
+        """
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots()[1] if ax is None else ax
+        x, y = self.teacher_phi, self.student_phi
+        look = {"marker": "o", "linestyle": "", "markersize": 3, "alpha": 0.35}
+        look |= {"markeredgecolor": "none", **points}
+        kept = slice(None)
+        if len(x) > max_points:
+            kept = np.random.default_rng(seed).permutation(len(x))[:max_points]
+        ax.plot(x[kept], y[kept], **look)
+        if len(x):
+            ink = {"color": plt.rcParams["text.color"]}
+            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+            ax.plot(ends, ends, "--", linewidth=1, label="faithful", **ink)
+            if np.isfinite(self.whole.slope):
+                span = np.array([x.min(), x.max()])
+                line = self.whole.slope * span + self.whole.intercept
+                label = f"slope {self.whole.slope:.2f}"
+                ax.plot(span, line, linewidth=1.6, label=label, **ink)
+            ax.legend(loc="upper left")
+        ax.set(xlabel="φ of the teacher", ylabel="φ of the student")
+        return ax
+
+    def _table(self):
+        names = ("slope", "intercept", "below_diagonal")
+        rows = [
+            [
+                part,
+                getattr(self, part).num_examples,
+                *(_with_interval(getattr(self, part), name) for name in names),
+            ]
+            for part in ("whole", "low_confidence")
+        ]
+        return [f"{self.level:.0%} intervals", "examples", *names], rows
 
 
 def confidence_exaggeration(
@@ -233,6 +282,11 @@ def _fit(points, num_resamples, level, seed):
     intervals = (_percentiles(v, (tail, 1.0 - tail)) for v in drawn)
     values = map(float, _line(moments.sum(axis=0), centre))
     return DiagonalFit(*values, *intervals, num_examples=len(moments))
+
+
+def _with_interval(fit, name):
+    low, high = getattr(fit, f"{name}_interval")
+    return f"{getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
 
 
 def _log_odds(logits, classes):

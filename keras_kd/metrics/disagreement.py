@@ -3,10 +3,12 @@
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import examples_of, weigh
+from keras_kd._common.table import InTable, bin_table
 from keras_kd.metrics._confidence import (
     ConfidenceSums,
     confidence_sums,
@@ -131,6 +133,51 @@ class AgreementBins(NamedTuple):
     weights: Any
     agreement: Any
     confidence: Any
+
+    def plot(self, ax=None, *, shares=True, little=0.02, **line):
+        """Draw agreement against the teacher's confidence, and shares in gray.
+
+        Args:
+            ax: Matplotlib axes, e.g. those of another student. Defaults to new ones.
+            shares: Whether to draw how many of the examples each bin holds. Defaults to
+                True.
+            little: Share below which a bin says little: its point is hollow, and not on
+                the line. Defaults to 0.02.
+            line: Passed on to `ax.plot`, e.g. `label="student"`.
+
+        Returns:
+            The axes.
+        """
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots()[1] if ax is None else ax
+        bins = AgreementBins(*map(ops.convert_to_numpy, self))
+        look = {"color": "C0", "marker": "o", "markersize": 5, **line}
+        share = bins.weights / max(bins.weights.sum(), 1e-12)
+        if shares:
+            middles = (bins.edges[1:] + bins.edges[:-1]) / 2
+            gray = {"color": plt.rcParams["axes.edgecolor"], "alpha": 0.35}
+            ax.bar(middles, share, np.diff(bins.edges) * 0.92, **gray)
+        known = np.isfinite(bins.agreement)
+        enough, few = known & (share >= little), known & (share < little)
+        ax.plot(bins.confidence[enough], bins.agreement[enough], **look)
+        look |= {"linestyle": "", "fillstyle": "none", "label": "_"}
+        ax.plot(bins.confidence[few], bins.agreement[few], **look)
+        ax.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="confidence of the teacher")
+        ax.set_ylabel("agreement, share (gray)")
+        return ax
+
+    def _table(self):
+        edges, *columns = map(ops.convert_to_numpy, self)
+        return bin_table(edges, columns, self._fields[1:])
+
+    def __repr__(self):
+        try:
+            return InTable.__repr__(self)
+        except (NotImplementedError, TypeError):  # within a graph there are no numbers
+            return tuple.__repr__(self)
+
+    _repr_html_ = InTable._repr_html_
 
 
 def agreement_by_confidence(

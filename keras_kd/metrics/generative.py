@@ -51,7 +51,9 @@ def inception_score(logits, num_splits=10):
 
     Args:
         logits: `(n, classes)` array, what a classifier says of the generated images.
-        num_splits: Parts that are scored by themselves. Defaults to 10.
+        num_splits: Parts that are scored by themselves, cut as by the released code:
+            part i holds rows `i n // num_splits` up to `(i + 1) n // num_splits`, so
+            that the longer ones are spread evenly. Defaults to 10.
 
     Returns:
         `(mean, standard deviation)` over the parts, floats.
@@ -63,7 +65,7 @@ def inception_score(logits, num_splits=10):
     >>> round(mean, 6), round(deviation, 6)
     (4.0, 0.0)
 
-    Reference: Salimans et al. 2016, section 4.
+    Reference: Salimans et al. 2016, section 4 and released code.
     """
     rows = _rows("logits", logits)
     if not 1 <= num_splits <= len(rows):
@@ -74,7 +76,9 @@ def inception_score(logits, num_splits=10):
     shifted = rows - rows.max(axis=1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     scores = []
-    for part in np.array_split(log_probs, num_splits):
+    for i in range(num_splits):
+        start, end = (k * len(rows) // num_splits for k in (i, i + 1))
+        part = log_probs[start:end]
         probs = np.exp(part)
         mean = probs.mean(axis=0)
         log_mean = np.log(np.where(mean > 0, mean, 1.0))

@@ -24,8 +24,9 @@ def rbf_cka(
         teacher_features: Outputs of a layer, `(n, ..., d_t)`, of all examples at once.
         student_features: `(n, ..., d_s)`, of the same examples.
         debiased: Estimate each HSIC without bias (HSIC_1). Defaults to True.
-        bandwidth: s of each layer, in medians of its distances between two examples
-            that differ. Defaults to 1. Large ones lead to `linear_cka`.
+        bandwidth: s of each layer, in roots of the median (NumPy's) of its squared
+            distances between two examples that differ. Defaults to 1. Large ones lead
+            to `linear_cka`.
         spatial: What becomes of axes between first and last: `"mean"` (default) over
             positions, or `"flatten"` into features.
 
@@ -114,8 +115,7 @@ def _gaussian_kernel(x, bandwidth):
     distinct = squares[squares > 1e-12 * norms.max(initial=0.0)]
     if not distinct.size:
         return np.full_like(squares, np.nan)  # a layer that does not vary
-    middle = (distinct.size - 1) // 2
-    median = np.partition(distinct, middle)[middle]
+    median = np.median(distinct)
     # Less 1, which no HSIC sees: wide kernels keep their digits, diagonals are 0.
     return np.expm1(squares / (-2 * bandwidth**2 * median))
 

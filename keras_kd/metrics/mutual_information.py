@@ -3,15 +3,9 @@
 import keras
 from keras import ops
 
-from keras_kd._common.checks import (
-    check_choice,
-    check_same_shape,
-    check_whole_number,
-)
-from keras_kd._common.examples import broadcast_weight
-from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.weights import unmasked_weight
-from keras_kd.metrics._segment_sums import SegmentSums
+from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd._common.examples import examples_of, weigh
+from keras_kd.metrics._segment_sums import SegmentSums, segment_sums
 
 _ESTIMATORS = ("plug_in", "miller_madow")
 
@@ -50,9 +44,9 @@ def mutual_information(teacher, student, estimator="plug_in", *, sample_weight=N
     References: Miller 1955, Note on the bias of information estimates; Guo et al. 2024,
     arXiv 2405.00739 (who average the plug-in estimate over small batches).
     """
-    metric = MutualInformation(_num_classes(teacher), estimator)
-    metric.update_state(teacher, student, sample_weight)
-    return metric.result()
+    check_choice("estimator", estimator, _ESTIMATORS)
+    found = _information(_contingencies(teacher, student, sample_weight), estimator)
+    return ops.cast(found, keras.config.floatx())
 
 
 def normalized_mutual_information(teacher, student, *, sample_weight=None):
@@ -77,9 +71,57 @@ def normalized_mutual_information(teacher, student, *, sample_weight=None):
     >>> round(float(nmi), 4)
     1.0
     """
-    metric = NormalizedMutualInformation(_num_classes(teacher))
-    metric.update_state(teacher, student, sample_weight)
-    return metric.result()
+    found = _normalized_information(_contingencies(teacher, student, sample_weight))
+    return ops.cast(found, keras.config.floatx())
+
+
+def _contingencies(teacher, student, sample_weight):
+    """Weights of examples, `(teacher's class, student's class)`, float64."""
+    examples = examples_of(teacher, student, sample_weight=sample_weight)
+    sides = examples.teacher, examples.student
+    said = [ops.cast(ops.argmax(side, axis=-1), "int32") for side in sides]
+    classes = examples.student.shape[-1]
+    of_each = weigh(ops.ones_like(examples.student[..., 0]), examples)
+    cells = said[0] * classes + said[1]
+    table = segment_sums(classes**2, cells, of_each.weight)
+    return ops.reshape(table, (classes, classes))
+
+
+def _information(table, estimator):
+    """Mutual information in nats, of a table of weights; NaN where all are 0."""
+    teacher, student, joint = _entropies(table)
+    found = ops.maximum(teacher + student - joint, 0.0)
+    if estimator == "miller_madow":
+        cells = [ops.sum(table, axis=1), ops.sum(table, axis=0), table]
+        rows, columns, both = (ops.sum(ops.cast(c > 0, table.dtype)) for c in cells)
+        total = ops.sum(table)
+        bias = (both + 1 - rows - columns) / ops.where(total == 0, 1.0, 2 * total)
+        found = found - bias
+    return found
+
+
+def _normalized_information(table):
+    teacher, student, joint = _entropies(table)
+    shared = ops.maximum(teacher + student - joint, 0.0)
+    mean = (teacher + student) / 2
+    one_class_each = mean == 0
+    found = shared / ops.where(one_class_each, 1.0, mean)
+    return ops.where(one_class_each, 1.0, found)
+
+
+def _entropies(table):
+    """Of the teacher, of the student and of both together; NaN before any."""
+    total = ops.sum(table)
+    joint = table / ops.where(total == 0, float("nan"), total)
+    shares = ops.sum(joint, axis=1), ops.sum(joint, axis=0), joint
+    return [_entropy(s) for s in shares]
+
+
+def _entropy(probs):
+    log_probs = ops.log(ops.where(probs > 0, probs, 1.0))
+    return ops.where(
+        ops.isnan(ops.sum(probs)), float("nan"), -ops.sum(probs * log_probs)
+    )
 
 
 class _ContingencyTable(SegmentSums):
@@ -94,39 +136,21 @@ class _ContingencyTable(SegmentSums):
 
     def update_state(self, teacher, student, sample_weight=None):
         """Take in a batch of `(batch, ..., classes)`, teacher first."""
-        sample_weight = unmasked_weight(sample_weight, teacher, student)
-        teacher, student = at_least_float32(teacher, student)
-        check_same_shape(teacher, student)
-        if teacher.shape[-1] != self.num_classes:
+        table = _contingencies(teacher, student, sample_weight)
+        classes = table.shape[0]
+        if classes != self.num_classes:
             raise ValueError(
                 f"{type(self).__name__} was made for {self.num_classes} classes. "
-                f"Received: logits of {teacher.shape[-1]}, shape "
-                f"{tuple(teacher.shape)}. Set num_classes={teacher.shape[-1]}."
+                f"Received: logits of {classes}. Set num_classes={classes}."
             )
-        said = [ops.cast(ops.argmax(s, axis=-1), "int32") for s in (teacher, student)]
-        weight = ops.ones_like(teacher[..., 0])
-        if sample_weight is not None:
-            weight = broadcast_weight(sample_weight, weight)
-        self.add(said[0] * self.num_classes + said[1], weight)
+        self.add_table(ops.reshape(table, (-1, 1)))
 
     def table(self):
         """Weights so far, `(teacher's class, student's class)`, float64."""
-        (weights,) = self.sums()
-        return ops.reshape(weights, (self.num_classes, self.num_classes))
+        return ops.reshape(self.totals(), (self.num_classes, self.num_classes))
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}
-
-    def _entropies(self):
-        """Of the teacher, of the student and of both together; NaN before any."""
-        table = self.table()
-        total = ops.sum(table)
-        joint = table / ops.where(total == 0, float("nan"), total)
-        return (
-            _entropy(ops.sum(joint, axis=1)),
-            _entropy(ops.sum(joint, axis=0)),
-            _entropy(joint),
-        )
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -157,16 +181,7 @@ class MutualInformation(_ContingencyTable):
         super().__init__(num_classes, name, dtype)
 
     def result(self):
-        teacher, student, joint = self._entropies()
-        found = ops.maximum(teacher + student - joint, 0.0)
-        if self.estimator == "miller_madow":
-            table = self.table()
-            cells = [ops.sum(table, axis=1), ops.sum(table, axis=0), table]
-            rows, columns, both = (_nonzero(c) for c in cells)
-            total = ops.sum(table)
-            bias = (both + 1 - rows - columns) / ops.where(total == 0, 1.0, 2 * total)
-            found = found - bias
-        return self.in_dtype(found)[0]
+        return ops.cast(_information(self.table(), self.estimator), self.dtype)
 
     def get_config(self):
         return {**super().get_config(), "estimator": self.estimator}
@@ -196,25 +211,4 @@ class NormalizedMutualInformation(_ContingencyTable):
         super().__init__(num_classes, name, dtype)
 
     def result(self):
-        teacher, student, joint = self._entropies()
-        shared = ops.maximum(teacher + student - joint, 0.0)
-        mean = (teacher + student) / 2
-        one_class_each = mean == 0
-        found = shared / ops.where(one_class_each, 1.0, mean)
-        return self.in_dtype(ops.where(one_class_each, 1.0, found))[0]
-
-
-def _num_classes(logits):
-    shape = ops.shape(ops.convert_to_tensor(logits))
-    return max(int(shape[-1]), 2) if shape else 2  # update_state says what is wrong
-
-
-def _entropy(probs):
-    log_probs = ops.log(ops.where(probs > 0, probs, 1.0))
-    return ops.where(
-        ops.isnan(ops.sum(probs)), float("nan"), -ops.sum(probs * log_probs)
-    )
-
-
-def _nonzero(cells):
-    return ops.sum(ops.cast(cells > 0, "float64"))
+        return ops.cast(_normalized_information(self.table()), self.dtype)

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd._common.table import InTable, bin_table
 from keras_kd.metrics._confidence import (
     confidence_and_hits,
     confidence_sums,
@@ -32,6 +33,42 @@ class ReliabilityBins(NamedTuple):
     weights: Any
     accuracy: Any
     confidence: Any
+
+    def plot(self, ax=None, **points):
+        """Draw a reliability diagram: accuracy against confidence, and shares in gray.
+
+        Args:
+            ax: Matplotlib axes. Defaults to new ones.
+            points: Passed on to `ax.plot` for the points, e.g. `color="C1"`, which the
+                bars of the accuracy take too.
+
+        Returns:
+            The axes.
+        """
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots()[1] if ax is None else ax
+        style = plt.rcParams
+        look = {"color": "C0", "marker": "o", "markersize": 5, "linestyle": ""} | points
+        share = self.weights / max(np.sum(self.weights), 1e-12)
+        bars = {"width": np.diff(self.edges) * 0.92}
+        middles = (self.edges[1:] + self.edges[:-1]) / 2
+        heights = np.nan_to_num(self.accuracy)
+        ax.bar(middles, heights, color=look["color"], alpha=0.3, **bars)
+        ax.bar(middles, share, color=style["axes.facecolor"], **bars)
+        ax.bar(middles, share, color=style["axes.edgecolor"], alpha=0.7, **bars)
+        ax.plot([0, 1], [0, 1], "--", color=style["text.color"], linewidth=1)
+        ax.plot(self.confidence, self.accuracy, **look)
+        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence")
+        ax.set_ylabel("accuracy, share (gray)")
+        return ax
+
+    def _table(self):
+        columns = (self.weights, self.accuracy, self.confidence)
+        return bin_table(self.edges, columns, self._fields[1:])
+
+    __repr__ = InTable.__repr__
+    _repr_html_ = InTable._repr_html_
 
 
 def reliability_bins(

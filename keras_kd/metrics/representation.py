@@ -6,17 +6,23 @@ differ. Rotating or scaling a layer's features changes nothing.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice
 from keras_kd.metrics._cka_sums import (
     SPATIAL,
+    Moments,
     centred,
     check_memory,
     check_same_examples,
     cka_of_pairs,
     layer_rows,
-    product,
+    mean_of,
+    moment_shapes,
+    moments,
+    moved,
+    of_two_layers,
     sums_of_moments,
     sums_of_rows,
     weight_of,
@@ -128,8 +134,9 @@ class CKAMatrix(keras.metrics.Metric):
         name: Defaults to `"cka_matrix"`.
         dtype: Of the result. Defaults to `keras.config.floatx()`.
 
-    Under a strategy call `build` before the first batch. Means far above the standard
-    deviations cost digits: at a ratio of 1,000 about 5 are left.
+    Under a strategy call `build` before the first batch. Sums are about the mean of the
+    examples so far, of all replicas, so that means far above the standard deviations
+    cost no digits but those that the features themselves have lost.
 
     Example:
 
@@ -143,6 +150,7 @@ class CKAMatrix(keras.metrics.Metric):
     Reference: Kornblith et al. 2019, figure 2.
     """
 
+    takes = ("teacher_layers", "student_layers")
     _direction = "up"
 
     def __init__(self, debiased=True, spatial="mean", name="cka_matrix", dtype=None):
@@ -165,19 +173,23 @@ class CKAMatrix(keras.metrics.Metric):
             return
         check_memory(*widths)
         self._widths = widths
-        both = [*widths[0], *widths[1]]
-        shapes = {
-            "size": (),
-            "features": (sum(both),),
-            "norms": (len(both),),
-            "norm_products": (len(both), len(both)),
-            "norms_by_features": (len(both), sum(both)),
-            "products": (sum(widths[0]), sum(widths[1])),
-            **{f"products_{i}": (d, d) for i, d in enumerate(both)},
-        }
+        shapes = {"cross": moment_shapes(*widths)}
+        for i, d in enumerate(sum(widths, ())):
+            shapes[f"own_{i}"] = moment_shapes([d], [d])
         with keras.StatelessScope():  # which makes variables on leaving it, in no graph
-            for key, shape in shapes.items():
-                self._sums[key] = self.add_variable(shape, "zeros", "float64", name=key)
+            for key, of_both in shapes.items():
+                self._sums[key] = [
+                    self.add_variable(shape, "zeros", "float64", name=f"{key}_{part}")
+                    for part, shape in of_both._asdict().items()
+                ]
+            self._total = keras.Variable(
+                "zeros",
+                (1 + sum(sum(widths, ())),),
+                "float64",
+                trainable=False,
+                aggregation="mean",  # when it is assigned, so that replicas read one
+                name="total",
+            )
 
     def update_state(self, teacher_layers, student_layers, sample_weight=None):
         """Take in a batch: one array `(batch, ..., d)` a layer, teacher first."""
@@ -187,37 +199,55 @@ class CKAMatrix(keras.metrics.Metric):
         self.build(*([x.shape[-1] for x in side] for side in (teachers, students)))
         weight = weight_of(sample_weight, teachers[0])
         both = [without(x, weight) for x in teachers + students]
-        features = ops.concatenate(both, axis=-1)
-        norms = ops.stack([ops.sum(x * x, axis=-1) for x in both], axis=-1)
-        by_weight = [x * weight[:, None] for x in both]
+        widths = np.cumsum(sum(self._widths, ()))[:-1]
+        everything = ops.concatenate(both, axis=-1)
+        centre, step = self._move_centre(everything, weight)
+        steps = ops.split(step, widths)
+        rows = ops.split(everything - centre, widths, axis=-1)
         middle = len(teachers)
-        new = {
-            "size": ops.sum(weight),
-            "features": ops.matmul(weight, features),
-            "norms": ops.matmul(weight, norms),
-            "norm_products": product(norms * weight[:, None], norms),
-            "norms_by_features": product(norms * weight[:, None], features),
-            "products": product(
-                ops.concatenate(by_weight[:middle], axis=-1),
-                ops.concatenate(both[middle:], axis=-1),
-            ),
-        }
-        for i, (x, weighted) in enumerate(zip(both, by_weight, strict=True)):
-            new[f"products_{i}"] = product(weighted, x)
-        for key, value in new.items():
-            self._sums[key].assign(ops.convert_to_tensor(self._sums[key]) + value)
+        sides = {"cross": (slice(None, middle), slice(middle, None))}
+        sides |= {f"own_{i}": (slice(i, i + 1),) * 2 for i in range(len(rows))}
+        for key, (a, b) in sides.items():
+            before = moved(self._moments(key), steps[a], steps[b])
+            new = moments(rows[a], rows[b], weight)
+            for part, old, more in zip(self._sums[key], before, new, strict=True):
+                part.assign(old + more)
+
+    def _moments(self, key):
+        return Moments(*map(ops.convert_to_tensor, self._sums[key]))
+
+    def _move_centre(self, x, weight):
+        """`(centre, step)`: the mean so far, of all replicas, and how far it moved.
+
+        Sums of products about a place far from the data lose their digits, and those of
+        replicas can be added only where they are about one place.
+        """
+        before = mean_of(self._total)
+        new = ops.append(ops.sum(weight), ops.matmul(weight, x))
+        self._total.assign(self._total + new)
+        centre = mean_of(self._total)
+        return centre, centre - before
 
     def result(self):
         """`(teacher layers, student layers)`; NaN before the first batch."""
         if self._widths is None:
             return ops.convert_to_tensor(float("nan"), dtype=self.dtype)
-        sums = {key: ops.convert_to_tensor(v) for key, v in self._sums.items()}
-        middle, count = len(self._widths[0]), len(sum(self._widths, ()))
+        centre = mean_of(self._total)
+        centres = ops.split(centre, np.cumsum(sum(self._widths, ()))[:-1])
+        middle = len(self._widths[0])
+        sums = {key: self._moments(key) for key in self._sums}
+
+        def sums_of(i, j):
+            pair = sums[f"own_{i}"]
+            if i != j:
+                pair = of_two_layers(sums["cross"], *self._widths, i, j - middle)
+            return sums_of_moments(pair, (centres[i], centres[j]))
+
         matrix = cka_of_pairs(
             range(middle),
-            range(middle, count),
-            lambda i, j: sums_of_moments(sums, self._widths, i, j),
-            sums["size"],
+            range(middle, len(centres)),
+            sums_of,
+            sums["cross"].heads[0, 0],
             self.debiased,
         )
         return ops.cast(matrix, self.dtype)
@@ -251,6 +281,8 @@ class LinearCKA(CKAMatrix):
 
     Reference: Kornblith et al. 2019, section 3.
     """
+
+    takes = ("teacher_features", "student_features")
 
     def __init__(self, debiased=True, spatial="mean", name="linear_cka", dtype=None):
         super().__init__(debiased, spatial, name, dtype)

@@ -26,9 +26,11 @@ def BiLSTM(
     last states, `(batch, 2 * units)`), `logits`.
 
     Initial weights are those of PyTorch, as in the paper's code: embeddings from
-    N(0, 1), everything in a recurrence from U(-1/sqrt(units), 1/sqrt(units)), forget
+    N(0, 1), kernels of a recurrence from U(-1/sqrt(units), 1/sqrt(units)), forget
     gates too (Keras would set their bias to 1). PyTorch has two bias vectors a gate,
     Keras one, so there are 229,882 parameters besides the embedding and not 231,002.
+    A bias starts as the sum of two draws, as PyTorch's two do; those of
+    `keras.models.clone_model` start uniform with the same variance.
 
     Args:
         vocabulary_size: Number of token ids, with padding and unknown:
@@ -79,12 +81,17 @@ def BiLSTM(
             units,
             kernel_initializer=_uniform(units),
             recurrent_initializer=_uniform(units),
-            bias_initializer=_uniform(units),
+            # Of the variance of a sum of two; all that a clone or a file can state.
+            bias_initializer=_uniform(units, 2**0.5),
             unit_forget_bias=False,
             return_sequences=i < layers,
             name=f"lstm{i}",
         )
-        x = keras.layers.Bidirectional(lstm, name=f"lstm{i}")(x)
+        both = keras.layers.Bidirectional(lstm, name=f"lstm{i}")
+        x = both(x)
+        for direction in (both.forward_layer, both.backward_layer):
+            bias = direction.cell.bias
+            bias.assign(sum(_uniform(units)(bias.shape) for _ in range(2)))
     x = keras.layers.Identity(name="features")(x)
     logits = keras.layers.Dense(
         num_classes,
@@ -95,6 +102,7 @@ def BiLSTM(
     return keras.Model(tokens, logits, name=name)
 
 
-def _uniform(size):
+def _uniform(size, scale=1.0):
     """PyTorch's default; one object a weight, as an object always draws the same."""
-    return keras.initializers.RandomUniform(-(size**-0.5), size**-0.5)
+    bound = scale * size**-0.5
+    return keras.initializers.RandomUniform(-bound, bound)

@@ -9,6 +9,7 @@ from keras_kd.probes.interpolation import (
     interpolate,
     interpolation_path,
 )
+from keras_kd.probes.layer_similarity import LayerSimilarity
 from keras_kd.probes.loss_surface import LossSurface, SurfacePoint, loss_surface
 from keras_kd.probes.sections import (
     Section,
@@ -31,6 +32,7 @@ __all__ = [
     "Eigenvalues",
     "GeneratorQuality",
     "InterpolationPath",
+    "LayerSimilarity",
     "LossHessian",
     "LossSurface",
     "Section",

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_kd._common.checks import check_choice, check_whole_number
 from keras_kd._common.output_kind import output_kind
+from keras_kd._common.table import InTable
 from keras_kd._common.taps import find_layer, output_of, record_outputs
 from keras_kd._common.unchanged import unchanged
 from keras_kd.probes._map_layers import (
@@ -23,8 +24,8 @@ from keras_kd.probes._map_layers import (
 METHODS = ("cam", "predicted_cam", "grad_cam", "rollout")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class AttentionMaps:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class AttentionMaps(InTable):
     """What `attention_maps` found.
 
     Attributes:

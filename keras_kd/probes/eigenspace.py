@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 
 from keras_kd._common.checks import check_whole_number
+from keras_kd._common.table import InTable
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class EigenspaceTrajectory:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class EigenspaceTrajectory(InTable):
     """What `eigenspace_trajectory` found.
 
     Attributes:

@@ -9,13 +9,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_kd._common.checks import check_whole_number
+from keras_kd._common.table import InTable
 from keras_kd.metrics import frechet_distance, inception_score
 
 _INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
 
 
-@dataclasses.dataclass(frozen=True)
-class GeneratorQuality:
+@dataclasses.dataclass(frozen=True, repr=False)
+class GeneratorQuality(InTable):
     """What `generator_quality` found.
 
     Attributes:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_kd._common.checks import check_number, check_whole_number
 from keras_kd._common.inputs import inputs_for
+from keras_kd._common.table import InTable
 from keras_kd.probes._objective import Objective
 from keras_kd.probes._sample import Sample
 from keras_kd.probes._weights_pass import (
@@ -66,8 +67,8 @@ def interpolate(teacher, other, lam, *, x=None, batch_size=256):
     return student
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class InterpolationPath:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class InterpolationPath(InTable):
     """What `interpolation_path` found.
 
     Attributes:

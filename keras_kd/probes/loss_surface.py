@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd._common.table import InTable
 from keras_kd.probes._objective import Objective
 from keras_kd.probes._progress_file import ProgressFile
 from keras_kd.probes._sample import Sample, fingerprint
@@ -18,7 +19,7 @@ VALUES = ("loss", "agreement", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
-class SurfacePoint:
+class SurfacePoint(InTable):
     """A network of interest on a section, and what was found at its exact weights.
 
     Example:
@@ -34,8 +35,8 @@ class SurfacePoint:
     accuracy: float  # NaN without labels of classes
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class LossSurface:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LossSurface(InTable):
     """What `loss_surface` found.
 
     Attributes:

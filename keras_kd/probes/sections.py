@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_kd._common.table import InTable
 from keras_kd.probes.weights import (
     combine,
     difference,
@@ -17,8 +18,8 @@ from keras_kd.probes.weights import (
 _SNAP = 1e-9  # of the section's extent: closer to an anchor than that is the anchor
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Section:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Section(InTable):
     """A line or plane of weights: weighted sums of two or three lists of weights.
 
     Make one with `line_through`, `plane_through`, `random_line` or `random_plane`.

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_number, check_whole_number
+from keras_kd._common.table import InTable
 from keras_kd.answers import as_classifier, as_dataset
 from keras_kd.report import _inside, _loading, _page, html
 from keras_kd.report._numbers import numbers_of
@@ -19,8 +20,8 @@ from keras_kd.report.verdict import verdict
 MAPS_SHOWN = 6
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Report(InTable):
     """What `compare` found; prints as its verdict.
 
     Attributes:
@@ -44,6 +45,11 @@ class Report:
     def __str__(self):
         told = [f"{name}: {said}" for name, said in self.verdicts.items()]
         return "\n\n".join([*told, f"Page: {self.page}"])
+
+    def _table(self):
+        said = self.verdicts.items()
+        rows = [[name, verdict.answer, verdict.headline] for name, verdict in said]
+        return [self.page, "answer", "headline"], rows
 
 
 def compare(

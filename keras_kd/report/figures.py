@@ -5,6 +5,11 @@ import re
 
 import numpy as np
 
+from keras_kd._common.table import shortened
+from keras_kd.metrics.disagreement import AgreementBins
+from keras_kd.metrics.reliability import ReliabilityBins
+from keras_kd.probes.layer_similarity import LayerSimilarity
+
 _INK, _MUTED, _PAPER = "#010203", "#040506", "#070809"
 _SIDES = {"teacher": "#0a0b0c", "student": "#0d0e0f", "control": "#101112"}
 # Colours of the figures are names: the page says what they are, light or dark.
@@ -24,6 +29,7 @@ _STYLE = {
     "font.size": 10,
     "text.color": _INK,
     "axes.edgecolor": _MUTED,
+    "axes.facecolor": _PAPER,
     "axes.labelcolor": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -73,26 +79,11 @@ def reliability(bins, side, name="reliability"):
     Returns:
         SVG text.
     """
+    found = _arrays(ReliabilityBins, bins)
 
     def draw(ax):
-        edges, share = np.array(bins["edges"]), np.array(bins["weights"])
-        share = share / max(share.sum(), 1e-12)
-        widths = np.diff(edges) * 0.92
-        middles = (edges[1:] + edges[:-1]) / 2
-        accuracy = np.nan_to_num(np.array(bins["accuracy"], float))
-        ax.bar(middles, accuracy, widths, color=_SIDES[side], alpha=0.3)
-        ax.bar(middles, share, widths, color=_PAPER)
-        ax.bar(middles, share, widths, color=_MUTED, alpha=0.7)
-        ax.plot([0, 1], [0, 1], "--", color=_INK, linewidth=1)
-        ax.plot(
-            bins["confidence"],
-            bins["accuracy"],
-            _MARKERS[side],
-            color=_SIDES[side],
-            markersize=5,
-        )
-        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=f"confidence of the {side}")
-        ax.set_ylabel("accuracy, share (grey)")
+        found.plot(ax, **_points(side))
+        ax.set_xlabel(f"confidence of the {side}")
 
     return _svg(draw, f"{name}-{side}", 4.2, 3.3)
 
@@ -110,22 +101,8 @@ def phi_scatter(result, side, seed=0):
     """
 
     def draw(ax):
-        x, y = np.array(result.teacher_phi), np.array(result.student_phi)
-        ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())])
-        span = np.array([x.min(), x.max()])
-        if len(x) > MAX_POINTS:
-            chosen = np.random.default_rng(seed).permutation(len(x))[:MAX_POINTS]
-            x, y = x[chosen], y[chosen]
-        ax.plot(x, y, _MARKERS[side], color=_SIDES[side], ms=3, alpha=0.35, mec="none")
-        ax.plot(ends, ends, "--", color=_INK, linewidth=1, label="faithful")
-        fit = result.whole
-        if np.isfinite(fit.slope):
-            line = fit.slope * span + fit.intercept
-            ax.plot(
-                span, line, color=_INK, linewidth=1.6, label=f"slope {fit.slope:.2f}"
-            )
-        ax.set(xlabel="φ of the teacher", ylabel=f"φ of the {side}")
-        ax.legend(loc="upper left")
+        result.plot(ax, max_points=MAX_POINTS, seed=seed, **_points(side))
+        ax.set_ylabel(f"φ of the {side}")
 
     return _svg(draw, f"phi-{side}", 4.2, 3.6)
 
@@ -141,21 +118,15 @@ def agreement_by_confidence(bins):
     """
 
     def draw(ax):
-        first = next(iter(bins.values()))
-        edges, share = np.array(first["edges"]), np.array(first["weights"])
-        middles = (edges[1:] + edges[:-1]) / 2
-        share = share / max(share.sum(), 1e-12)
-        ax.bar(middles, share, np.diff(edges) * 0.92, color=_MUTED, alpha=0.35)
         for side, own in bins.items():
-            x, y = np.array(own["confidence"]), np.array(own["agreement"])
-            known, few = np.isfinite(y), share < SMALL_BIN
-            style = f"{_MARKERS[side]}{'-' if side == 'student' else ':'}"
-            look = {"color": _SIDES[side], "ms": 5}
-            ax.plot(x[known & ~few], y[known & ~few], style, label=side, **look)
-            few = known & few
-            ax.plot(x[few], y[few], _MARKERS[side], fillstyle="none", **look)
-        ax.set(xlim=(0, 1.02), ylim=(0, 1.04), xlabel="confidence of the teacher")
-        ax.set_ylabel("agreement, share (grey)")
+            _arrays(AgreementBins, own).plot(
+                ax,
+                shares=side == next(iter(bins)),
+                little=SMALL_BIN,
+                linestyle="-" if side == "student" else ":",
+                label=side,
+                **_points(side),
+            )
         ax.legend(**_ABOVE)
 
     return _svg(draw, "by-confidence", 4.2, 3.3)
@@ -187,7 +158,7 @@ def agreement_by_class(by_class, names):
                 alpha=0.85,
                 label=side,
             )
-        ax.set_yticks(range(len(order)), [_short(names[i]) for i in order])
+        ax.set_yticks(range(len(order)), [shortened(names[i]) for i in order])
         ax.set_ylim(len(order) - 0.5, -0.5)
         ax.set_xlim(right=1.02)
         ax.set_xlabel("agreement with the teacher")
@@ -209,34 +180,22 @@ def cka(found, side):
         SVG text.
     """
     rows, columns = found["teacher_layers"], found["layers"]
+    similarity = LayerSimilarity(np.array(found["cka"], float), rows, columns)
 
     def draw(ax):
-        from matplotlib.patches import Rectangle
-
-        for i, row in enumerate(found["cka"]):
-            for j, value in enumerate(row):
-                known = np.isfinite(value)
-                shade = float(np.clip(value, 0, 1)) * 0.6 if known else 0.0
-                ax.add_patch(
-                    Rectangle((j, i), 0.96, 0.96, color=_SIDES[side], alpha=shade, lw=0)
-                )
-                text = f"{value:.2f}" if known else "–"
-                ax.text(j + 0.48, i + 0.48, text, ha="center", va="center", size=9)
-        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        turned = {"rotation": 40, "ha": "right"}
-        ax.set_xticks(np.arange(len(columns)) + 0.5, map(_short, columns), **turned)
-        ax.set_yticks(np.arange(len(rows)) + 0.5, map(_short, rows))
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
-        ax.set(xlabel=f"layers of the {side}", ylabel="layers of the teacher")
+        similarity.plot(ax, color=_SIDES[side])
+        ax.set_xlabel(f"layers of the {side}")
 
     size = 1.6 + 0.46 * len(columns), 1.5 + 0.34 * len(rows)
     return _svg(draw, f"cka-{side}", max(size[0], 4.0), size[1])
 
 
-def _short(name):
-    name = str(name)
-    return name if len(name) <= 18 else name[:17] + "…"
+def _points(side):
+    return {"color": _SIDES[side], "marker": _MARKERS[side]}
+
+
+def _arrays(kind, bins):
+    return kind(*(np.array(bins[name], float) for name in kind._fields))
 
 
 def _svg(draw, name, width, height):

@@ -2,12 +2,14 @@
 
 import dataclasses
 
+from keras_kd._common.table import InTable
+
 _ENDS = ("value", "low", "high")
 IDENTICAL_KL = 1e-8  # nats; float32 rounding stays below
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class Verdict(InTable):
     """The answer to: did the student learn this teacher?
 
     Attributes:
@@ -30,6 +32,10 @@ class Verdict:
 
     def __str__(self):
         return "\n".join([self.headline, *(f"- {s}" for s in self.sentences)])
+
+    def _table(self):
+        rows = [[i, text] for i, text in enumerate(self.sentences, start=1)]
+        return [self.answer, self.headline], rows
 
 
 def verdict(numbers):

@@ -23,7 +23,12 @@ STATED = {
     "color_jitter": [JITTER, CROP, FLIP],
     "combined": [ROTATION, ops.RandomVerticalFlip(0.5), JITTER, CROP, FLIP],
     "weak": [RESIZED, FLIP, ops.RandomRotation(15.0)],
-    "strong": [RESIZED, FLIP, ops.AutoAugment(), ops.Cutout(holes=1, length=16)],
+    "strong": [
+        RESIZED,
+        FLIP,
+        ops.ReleasedAutoAugment(),
+        ops.Cutout(holes=1, length=16),
+    ],
 }
 
 

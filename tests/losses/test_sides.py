@@ -47,6 +47,12 @@ def test_logits_of_other_shapes_are_refused(cls, teacher, student):
     assert f"teacher {teacher}, student {student}" in str(refused.value)
 
 
+@each_logit_loss
+def test_outputs_without_an_axis_of_units_are_refused(cls):
+    with pytest.raises(ValueError, match=r"axis of classes.*\(4,\).*Reshape"):
+        make(cls).call(*sides((4,), (4,)))
+
+
 def in_a_graph(loss, *signature):
     return tf.function(loss.call, input_signature=[tf.TensorSpec(s) for s in signature])
 

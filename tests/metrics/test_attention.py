@@ -63,6 +63,18 @@ def test_a_map_with_nan_makes_the_value_nan():
     first, second = maps()
     second[3, 2, 1] = np.nan
     assert np.isnan(metrics.attention_iou(first, second))
+    first[3] = second[3] = np.nan
+    assert np.isnan(metrics.attention_iou(first, second))
+    weights = np.arange(40) != 3
+    found = metrics.attention_iou(first, second, sample_weight=weights)
+    want = metrics.attention_iou(*(np.delete(m, 3, axis=0) for m in (first, second)))
+    assert_allclose(found, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 7), (40, 9, 1), (40, 9), (40,)])
+def test_maps_of_other_images_or_sizes_are_refused(shape):
+    with pytest.raises(ValueError, match="same images and of one shape"):
+        metrics.attention_iou(maps()[0], np.zeros(shape))
 
 
 def test_a_place_at_the_threshold_is_not_stressed():

@@ -1,5 +1,6 @@
 """Log-odds and their line against extended precision, SciPy and published values."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +8,7 @@ from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import deviation as oracles
 from oracles import reference
-from scipy.stats import linregress
+from scipy.stats import beta, linregress
 
 from keras_kd import metrics
 
@@ -172,3 +173,34 @@ def test_a_compiled_step_is_told_that_it_cannot():
     metric = metrics.ConfidenceExaggeration()
     with pytest.raises(RuntimeError, match="outside of tf.function"):
         tf.function(metric.update_state, autograph=False)(*map(tf.constant, sides()))
+
+
+def test_a_share_below_the_diagonal_at_an_end_has_an_interval():
+    teacher, _ = sides(50)
+    low, high = metrics.confidence_exaggeration(
+        teacher, teacher
+    ).whole.below_diagonal_interval
+    assert low == 0.0
+    assert_allclose(high, beta.ppf(0.975, 0.5, 50.5), atol=0.015)
+
+
+def test_a_picture_has_points_diagonal_and_line():
+    result = metrics.confidence_exaggeration(*sides(), num_resamples=10)
+    axes = plt.subplots()[1]
+    assert result.plot(axes, max_points=70, color="red") is axes
+    points, diagonal, line = axes.lines
+    assert len(points.get_xdata()) == 70
+    assert np.isin(points.get_ydata(), result.student_phi).all()
+    assert_allclose(*diagonal.get_data())
+    x, y = line.get_data()
+    assert_allclose(y, result.whole.slope * x + result.whole.intercept)
+    nothing = metrics.confidence_exaggeration(np.zeros((0, 3)), np.zeros((0, 3)))
+    assert nothing.plot().get_ylabel() == "φ of the student"
+    plt.close("all")
+
+
+def test_a_result_is_a_table():
+    result = metrics.confidence_exaggeration(*sides(), num_resamples=10)
+    assert f"{result.whole.slope:.3f} (" in repr(result)
+    assert result._repr_html_().count("<tr>") == 3
+    assert "slope_interval" in result.whole._repr_html_()

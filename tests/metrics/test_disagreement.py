@@ -1,7 +1,9 @@
 """Kinds of disagreement, and agreement by confidence, counted one by one."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -113,3 +115,36 @@ def test_different_class_counts_are_refused():
     ):
         with pytest.raises(ValueError, match="same rank and number of classes"):
             call()
+
+
+def test_a_picture_of_agreement_by_confidence_has_its_points():
+    bins = metrics.agreement_by_confidence(*sides(), 8)
+    axes = plt.subplots()[1]
+    assert bins.plot(axes, label="student", little=0.1) is axes
+    bins.plot(axes, shares=False, color="red")
+    line, few = axes.lines[:2]
+    drawn = np.concatenate([line.get_xydata(), few.get_xydata()])
+    known = np.isfinite(bins.agreement)
+    want = np.stack([bins.confidence, bins.agreement], axis=-1)[known]
+    assert_allclose(np.sort(drawn, axis=0), np.sort(want, axis=0))
+    enough = bins.weights[known] >= 0.1 * bins.weights.sum()
+    assert len(line.get_xdata()) == enough.sum() < known.sum()
+    (bars,) = axes.containers
+    assert_allclose([bar.get_height() for bar in bars], bins.weights / 600)
+    plt.close("all")
+
+
+def test_bins_are_a_table_but_within_a_graph():
+    metric = metrics.AgreementByConfidence(2)
+
+    @tf.function(autograph=False)
+    def step(teacher, student):
+        metric.update_state(teacher, student)
+        assert "Tensor" in repr(metric.result())
+
+    step(*sides())
+    bins = metric.result()
+    assert len(repr(bins).splitlines()) == 4
+    assert bins._repr_html_().count("<tr>") == 3
+    assert bins.plot().has_data()
+    plt.close("all")

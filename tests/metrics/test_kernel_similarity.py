@@ -18,12 +18,20 @@ def features(n=60, widths=(7, 5), seed=0):
 
 @pytest.mark.parametrize("bandwidth", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("debiased", [True, False])
-def test_equals_the_definition(debiased, bandwidth):
-    teacher, student = features()
+@pytest.mark.parametrize("n", [4, 6, 61])  # 6, 15 and 1830 distances
+def test_equals_the_definition(n, debiased, bandwidth):
+    teacher, student = features(n)
     kernels = [oracles.gaussian_kernel(x, bandwidth) for x in (teacher, student)]
     want = oracles.cka(*kernels, debiased)
     found = metrics.rbf_cka(teacher, student, debiased, bandwidth=bandwidth)
     assert_allclose(found, want, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [5, 6, 8])
+def test_equal_examples_leave_the_median_to_those_that_differ(n):
+    teacher, student = (np.repeat(x, [1, 3] + [1] * (n - 2), 0) for x in features(n))
+    want = oracles.cka(*map(oracles.gaussian_kernel, (teacher, student)))
+    assert_allclose(metrics.rbf_cka(teacher, student), want, rtol=1e-9)
 
 
 def test_a_wide_kernel_leads_to_linear_cka():
@@ -79,8 +87,9 @@ def test_the_released_code_gives_published_values_on_unrelated_maps(columns, pub
     assert abs(np.mean(found) - published) < 3 * np.std(found) * (2 / 20) ** 0.5
 
 
-def test_the_released_code_takes_columns_for_examples():
-    maps = np.random.default_rng(0).normal(size=(2, 128, 3, 8, 2))
+@pytest.mark.parametrize("width", [7, 8])  # 21 and 28 distances
+def test_the_released_code_takes_columns_for_examples(width):
+    maps = np.random.default_rng(0).normal(size=(2, 128, 3, width, 2))
     columns = maps.mean(axis=(2, 4)).swapaxes(1, 2)  # channels and rows averaged
     want = oracles.cka(*map(oracles.gaussian_kernel, columns), debiased=False)
     assert_allclose(metrics.released_cka(*maps), want, rtol=1e-9)

@@ -1,5 +1,6 @@
 """Reliability bins and equal-mass calibration error against sorted arrays."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -106,3 +107,25 @@ def test_bins_of_an_empty_set_are_nan(binning):
 def test_unknown_binning_is_refused():
     with pytest.raises(ValueError, match="Did you mean 'equal_mass'"):
         metrics.reliability_bins([0], np.zeros((1, 2)), binning="equalmass")
+
+
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
+def test_a_diagram_has_the_points_and_shares(binning):
+    bins = metrics.reliability_bins(*labelled(), 6, binning)
+    axes = plt.subplots()[1]
+    assert bins.plot(axes, color="red", marker="s") is axes
+    diagonal, points = axes.lines
+    assert_allclose(points.get_xdata(), bins.confidence)
+    assert_allclose(points.get_ydata(), bins.accuracy)
+    assert (points.get_color(), points.get_marker()) == ("red", "s")
+    assert_allclose(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    heights = [[bar.get_height() for bar in of] for of in axes.containers]
+    assert_allclose(heights[0], np.nan_to_num(bins.accuracy))
+    assert_allclose(np.sum(heights[2]), 1)
+    plt.close("all")
+
+
+def test_bins_are_a_table_in_a_notebook():
+    bins = metrics.reliability_bins(*labelled(), 4)
+    assert len(repr(bins).splitlines()) == 6
+    assert bins._repr_html_().count("<tr>") == 5

@@ -132,13 +132,71 @@ def test_a_weight_counts_as_so_many_examples(debiased):
         assert_allclose(found, want, rtol=1e-10)
 
 
-def test_means_far_from_zero_cost_few_digits():
-    teacher, student = features(n=500)
-    want = oracle(teacher, student)
-    assert_allclose(metrics.linear_cka(teacher + 1e6, student), want, rtol=1e-8)
-    for mean, error in ((100, 1e-8), (1000, 1e-4)):
-        found = streamed(teacher + mean, student + mean, [250, 250])
-        assert_allclose(found, want, rtol=error)
+def far_features(offset, n=200):
+    """Layers whose means are that many standard deviations from zero."""
+    teacher, student = features(n=n, widths=(64, 32))
+    return teacher + offset * teacher.std(), student - 2 * offset * student.std()
+
+
+BATCHINGS = {
+    "one example first": [1, 60, 139],
+    "empty first": [0, 128, 72],
+    "whole": [200],
+}
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
+def test_means_far_from_zero_cost_no_digits(offset):
+    teacher, student = far_features(offset)
+    want = oracle(teacher - teacher.mean(axis=0), student - student.mean(axis=0))
+    assert_allclose(metrics.linear_cka(teacher, student), want, rtol=1e-8)
+    for sizes in BATCHINGS.values():
+        assert_allclose(streamed(teacher, student, sizes), want, rtol=1e-8)
+    metric = metrics.LinearCKA()  # whose result is float32
+    metric.update_state(teacher, student)
+    assert_allclose(metric.result(), want, rtol=2e-7)
+    rounded = teacher.astype("float32"), student.astype("float32")
+    want = metrics.linear_cka(*rounded)  # of what the features are after rounding
+    assert_allclose(streamed(*rounded, [1, 199]), want, rtol=1e-8)
+
+
+@both_estimates
+def test_means_far_from_zero_cost_no_digits_in_a_graph(debiased):
+    teacher, student = far_features(1e4)
+    metric = metrics.CKAMatrix(debiased, dtype="float64")
+    metric.build([64, 32], [32])
+
+    @tf.function(reduce_retracing=True)
+    def step(teacher, student, weight):
+        metric.update_state([teacher, student], [student], weight)
+
+    weight = np.arange(200) % 3 + 0.0
+    weight[:60] = 0.0  # the first batch does not count
+    for start in range(0, 200, 60):
+        part = slice(start, start + 60)
+        step(teacher[part], student[part], weight[part])
+    want = metrics.cka_matrix(
+        [teacher, student], [student], debiased, sample_weight=weight
+    )
+    assert_allclose(metric.result(), want, rtol=1e-8)
+
+
+def test_a_first_batch_far_from_all_others_costs_no_digits():
+    teacher, student = far_features(1e4)
+    weight = np.ones(200)
+    teacher[0], student[0], weight[0] = 0.0, 0.0, 1e-10
+    metric = metrics.LinearCKA(dtype="float64")
+    for part in (slice(0, 1), slice(1, 80), slice(80, 200)):
+        metric.update_state(teacher[part], student[part], weight[part])
+    want = metrics.linear_cka(teacher, student, sample_weight=weight)
+    assert_allclose(metric.result(), want, rtol=1e-8)
+
+
+def test_weights_of_other_examples_are_refused():
+    teacher, student = features()
+    for weight in (np.ones(1), np.ones(59)):
+        with pytest.raises(ValueError, match="one weight an example.*for 60 examples"):
+            metrics.linear_cka(teacher, student, sample_weight=weight)
 
 
 def test_of_a_layer_that_does_not_vary_is_nan():
@@ -205,14 +263,17 @@ def test_a_matrix_has_rows_for_the_teacher():
     assert metrics.cka_matrix(students[0], teachers).shape == (1, 2)
 
 
+@pytest.mark.distributed
 def test_sums_are_added_up_over_replicas():
-    teacher, student = features(n=64)
-    want = oracle(teacher, student)
+    """The first batch, of one example, leaves the second replica without any."""
+    teacher, student = far_features(1e4, n=65)
+    want = metrics.linear_cka(teacher, student)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
-        metric = metrics.LinearCKA()
-        metric.build([7], [5])
-    dataset = tf.data.Dataset.from_tensor_slices((teacher, student)).batch(24)
+        metric = metrics.LinearCKA(dtype="float64")
+        metric.build([64], [32])
+    rows = tf.data.Dataset.from_tensor_slices((teacher, student))
+    dataset = rows.take(1).batch(1).concatenate(rows.skip(1).batch(24))
 
     @tf.function(reduce_retracing=True)
     def step(batch):
@@ -220,7 +281,13 @@ def test_sums_are_added_up_over_replicas():
 
     for batch in strategy.experimental_distribute_dataset(dataset):
         step(batch)
-    assert_allclose(metric.result(), want, rtol=1e-5)
+    assert_allclose(metric.result(), want, rtol=1e-8)
+    for part in (slice(0, 20), slice(20, 65)):  # outside of the replicas
+        if not part.start:
+            metric.reset_state()
+        with strategy.scope():
+            metric.update_state(teacher[part], student[part])
+    assert_allclose(metric.result(), want, rtol=1e-8)
 
 
 def test_half_precision_features_are_summed_in_float64():

@@ -89,15 +89,44 @@ def test_embeddings_start_standard_normal():
     assert scipy.stats.kstest(drawn, "norm").pvalue > 1e-3
 
 
+def assert_drawn_from(weights, distribution, bound):
+    assert np.abs(weights).max() <= bound
+    # Two weights of the last layer are too few to test but for their range.
+    assert scipy.stats.kstest(np.ravel(weights), distribution.cdf).pvalue > 1e-3
+
+
 def test_recurrent_and_last_weights_start_as_in_pytorch():
     model = BiLSTM(10)
     bounds = {"lstm1": 70**-0.5, "lstm2": 70**-0.5, "logits": 140**-0.5}
+    biases = []
     for name, bound in bounds.items():
-        for weight in model.get_layer(name).get_weights():
+        weights = model.get_layer(name).get_weights()
+        if name != "logits":  # kernel, recurrent kernel and bias of each direction
+            biases += [weights.pop(5), weights.pop(2)]
+        for weight in weights:
             uniform = scipy.stats.uniform(-bound, 2 * bound)
-            # Two weights of the last layer are too few to test but for their range.
-            assert np.abs(weight).max() <= bound
-            assert scipy.stats.kstest(weight.ravel(), uniform.cdf).pvalue > 1e-3
+            assert_drawn_from(weight, uniform, bound)
+    # PyTorch adds two biases from U(-k, k), whose sum is triangular on [-2k, 2k].
+    k = 70**-0.5
+    triangular = scipy.stats.triang(0.5, -2 * k, 4 * k)
+    assert_drawn_from(np.concatenate(biases), triangular, 2 * k)
+
+
+def test_biases_of_a_clone_start_with_the_same_variance():
+    clone = keras.models.clone_model(BiLSTM(10, layers=1))
+    weights = clone.get_layer("lstm1").get_weights()
+    bias = np.concatenate([weights[2], weights[5]])
+    bound = (2 / 70) ** 0.5
+    assert_drawn_from(bias, scipy.stats.uniform(-bound, 2 * bound), bound)
+
+
+def test_the_start_follows_the_seed_of_keras():
+    starts = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        starts.append(BiLSTM(10, layers=1, units=3).get_weights())
+    for one, other in zip(*starts, strict=True):
+        assert_allclose(one, other, rtol=0)
 
 
 def test_no_two_weights_start_equal():

@@ -49,7 +49,7 @@ def rotation(shape, degrees):
 
 
 def homography(corners, shape):
-    """The matrix that reads the image's corner pixels at `corners`, by SVD."""
+    """The matrix that takes `corners` to the image's corner points, by SVD."""
     bottom, right = shape[0] - 1, shape[1] - 1
     sources = [(0, 0), (right, 0), (right, bottom), (0, bottom)]
     rows = []
@@ -58,6 +58,34 @@ def homography(corners, shape):
         rows.append([0, 0, 0, x, y, 1, -v * x, -v * y, -v])
     null = np.linalg.svd(np.array(rows))[2][-1]
     return null[:8] / null[8]
+
+
+def torchvision_perspective(image, corners, *, fill=0.0):
+    """Bilinear, by torchvision's grid in [-1, 1] and grid_sample's aligned edges.
+
+    The grid is at x + 0.5 over half the width, less 1; with `align_corners=False` a
+    value g is read at pixel ((g + 1) width - 1) / 2.
+    """
+    height, width = image.shape[:2]
+    a, b, c, d, e, f, g, h = homography(corners, image.shape)
+    y, x = np.mgrid[:height, :width] + 0.5
+    below = g * x + h * y + 1
+    across = (a * x + b * y + c) / (0.5 * width) / below - 1
+    down = (d * x + e * y + f) / (0.5 * height) / below - 1
+    at = ((down + 1) * height - 1) / 2, ((across + 1) * width - 1) / 2
+    planes = np.moveaxis(np.asarray(image, "float64"), -1, 0)
+    warped = [
+        ndimage.map_coordinates(p, at, order=1, mode="grid-constant", cval=fill)
+        for p in planes
+    ]
+    return np.stack(warped, -1)
+
+
+def pillow_perspective(levels, matrix):
+    """Nearest neighbour, black outside."""
+    image = Image.fromarray(levels)
+    method = Image.PERSPECTIVE
+    return np.asarray(image.transform(image.size, method, matrix, Image.NEAREST))
 
 
 def luma(image):

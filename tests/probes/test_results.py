@@ -10,6 +10,7 @@ import pytest
 from small_models import mlp, toy_data
 
 from keras_kd import probes
+from keras_kd._common.table import InTable
 
 X, Y = toy_data(12)
 NO_PICTURE = {
@@ -48,6 +49,7 @@ MADE = {
     "InterpolationPath": lambda: probes.interpolation_path(
         *two(), X, Y, points=3, verbose=0
     ),
+    "LayerSimilarity": lambda: probes.LayerSimilarity(np.eye(2), "ab", "cd"),
     "LossSurface": lambda: probes.loss_surface(*two(), X, Y, resolution=3, verbose=0),
     "TraceEstimate": lambda: probes.hessian_trace(
         probes.LossHessian(mlp("m"), X, Y), 3, verbose=0
@@ -76,6 +78,8 @@ def test_results_hold_arrays_and_draw_themselves_on_given_axes(name):
     assert type(found) is results()[name]
     values = [getattr(found, f.name) for f in dataclasses.fields(found)]
     assert any(isinstance(value, np.ndarray) for value in values)
+    assert "<table>" in found._repr_html_()
+    assert 1 < len(repr(found).splitlines()) < 20  # arrays are not written out
     figure, axes = plt.subplots()
     try:
         assert found.plot(ax=axes) is axes
@@ -86,3 +90,8 @@ def test_results_hold_arrays_and_draw_themselves_on_given_axes(name):
         assert own.has_data()
     finally:
         plt.close("all")
+
+
+@pytest.mark.parametrize("name", results())
+def test_results_are_tables_in_a_notebook(name):
+    assert issubclass(results()[name], InTable)

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from keras_kd.probes import hessian_trace, top_eigenvalues
 
@@ -67,6 +68,20 @@ def test_eigenvalues_of_a_larger_matrix_come_as_often_as_it_has_them():
     assert_allclose(found.values, spectrum[:6], rtol=1e-8)
     assert_allclose(found.vectors.T @ found.vectors, np.eye(6), atol=1e-8)
     assert found.iterations < 200
+
+
+def test_repeated_eigenvalues_are_found_that_scipy_misses():
+    """Where the second half fails, SciPy's routine may take the place of ours."""
+    spectrum = np.concatenate([[9.0, 9, 9, 9, 9, 7, 5, 5], np.linspace(-0.5, 0.5, 22)])
+    found = top_eigenvalues(lambda v: spectrum * v, 3, size=30, verbose=0)
+    assert_allclose(found.values, 9, rtol=1e-5)
+    missed = 0
+    for seed in range(10):
+        matrix = LinearOperator((30, 30), lambda v: spectrum * v.ravel(), dtype=float)
+        start = np.random.default_rng(seed).normal(size=30)
+        values = eigsh(matrix, 3, which="LA", tol=1e-5, v0=start)[0]
+        missed += not np.allclose(values, 9, rtol=1e-5)
+    assert missed > 0
 
 
 @pytest.mark.parametrize(

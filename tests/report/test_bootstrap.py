@@ -195,5 +195,7 @@ def test_values_outside_their_bounds_are_refused():
     values = np.array([[1.0, 0.0], [0.5, 1.5]])
     with pytest.raises(ValueError, match=r"column 1.*\[0, 1\].* 1\.5 in row 1.*None"):
         resampled_means(values)
+    rounded = values / np.array([1.0, 1.5]) * (1 + 1e-7)
+    assert resampled_means(rounded).max() <= 1.0
     with pytest.raises(ValueError, match="each of the 2 columns.* 3"):
         resampled_means(values, bounds=[None] * 3)

@@ -1,7 +1,10 @@
 """What a verdict says of given numbers."""
 
+import pathlib
+
 import pytest
 
+from keras_kd import report
 from keras_kd.report import verdict
 
 
@@ -115,3 +118,19 @@ def test_a_teacher_at_chance_is_doubted():
 def test_a_slope_that_is_not_known_is_left_out():
     nan = float("nan")
     assert "log-odds" not in str(verdict(numbers(slope=(nan, nan))))
+
+
+def test_a_verdict_is_a_table_in_a_notebook():
+    said = report.Verdict("closer", "By <class>.", ("One & two.", "Three."))
+    table = said._repr_html_()
+    assert table.count("<tr>") == 3
+    assert "By &lt;class&gt;." in table
+    assert "One &amp; two." in table
+
+
+def test_a_report_is_a_table_of_its_sets():
+    said = report.Verdict("closer", "It is closer.", ())
+    found = report.Report(pathlib.Path("r/index.html"), {}, {"<test>": said})
+    assert "&lt;test&gt;" in found._repr_html_()
+    assert "It is closer." in repr(found)
+    assert "r/index.html" in repr(found)

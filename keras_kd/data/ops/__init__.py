@@ -9,6 +9,7 @@ from keras_kd.data.ops.filters import GaussianBlur
 from keras_kd.data.ops.flips import RandomHorizontalFlip, RandomVerticalFlip
 from keras_kd.data.ops.layer_op import LayerOp
 from keras_kd.data.ops.random_apply import RandomApply
+from keras_kd.data.ops.released_auto_augment import ReleasedAutoAugment
 from keras_kd.data.ops.rotations import RandomPerspective, RandomRotation
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "RandomResizedCrop",
     "RandomRotation",
     "RandomVerticalFlip",
+    "ReleasedAutoAugment",
     "Resize",
 ]

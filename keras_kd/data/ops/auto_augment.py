@@ -72,8 +72,13 @@ def apply_named(image, op, magnitude, *, fill=GRAY):
     side, cut to whole pixels (translate), degrees (rotate), factor less 1 (brightness,
     color, contrast, sharpness), bits to drop (posterize), 1 less the threshold.
     """
-    branches = [_with_fill(name, fill) for name in NAMES]
+    branches = [with_fill(name, fill) for name in NAMES]
     return choose(op, branches, image, tf.cast(magnitude, tf.float32))
+
+
+def with_fill(name, fill):
+    """The op of that name as a function of an image and a magnitude."""
+    return lambda image, magnitude: _apply(name, image, magnitude, fill)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +94,11 @@ class _NamedOps(ImageOp):
         del drawn
         color.check_channels(image)
         for op, magnitude in zip(tf.unstack(ops), tf.unstack(magnitudes), strict=True):
-            image = apply_named(image, op, magnitude, fill=self.fill)
+            image = self._apply(image, op, magnitude)
         return image
+
+    def _apply(self, image, op, magnitude):
+        return apply_named(image, op, magnitude, fill=self.fill)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -185,10 +193,6 @@ def _magnitude(name, level, bins):
     """Magnitude `level` of `bins` equal steps from 0 to the op's greatest."""
     size = SPACE[name][0] * level / (bins - 1)
     return float(round(size)) if name == "posterize" else size
-
-
-def _with_fill(name, fill):
-    return lambda image, magnitude: _apply(name, image, magnitude, fill)
 
 
 def _apply(name, image, magnitude, fill):

@@ -76,7 +76,10 @@ class RandomPerspective(_FilledOp):
     >>> op.draw(seed=[0, 0], size=(32, 32))["corners"].shape
     TensorShape([4, 2])
 
-    Reference: torchvision's RandomPerspective, whose corners are whole pixels too.
+    Corners and pixels lie where torchvision has them; a pixel that lies partly outside
+    is blended with `fill` once, by the share outside (torchvision blends it twice).
+
+    Reference: torchvision's RandomPerspective.
     """
 
     distortion: float = 0.5

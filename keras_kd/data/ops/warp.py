@@ -64,12 +64,15 @@ def translate(image, x, y, *, fill=0.0):
 
 
 def perspective(image, corners, *, interpolation="bilinear", fill=0.0):
-    """Move the four corner pixels to new places, and straight lines to straight lines.
+    """Move the four corners to new places, and straight lines to straight lines.
+
+    As in torchvision and Pillow, the corners of an image are the points (0, 0) to
+    (width - 1, height - 1), and pixel (x, y) is read at (x + 1/2, y + 1/2).
 
     Args:
         image: `(height, width, channels)`.
         corners: `(4, 2)`, x and y where the upper left, upper right, lower right and
-            lower left pixel go.
+            lower left corner go.
         interpolation: `"nearest"` or `"bilinear"`.
         fill: What lies outside the image.
     """
@@ -86,7 +89,20 @@ def perspective(image, corners, *, interpolation="bilinear", fill=0.0):
     equations = tf.concat([for_x, for_y], 0)
     values = tf.concat([source_x, source_y], 0)
     matrix = tf.linalg.solve(equations, values[:, tf.newaxis])[:, 0]
+    matrix = _from_corners_of_pixels(matrix)
     return warp(image, matrix, interpolation=interpolation, fill=fill)
+
+
+def _from_corners_of_pixels(matrix):
+    """Of `warp`'s eight numbers, those for places counted from pixels' middles.
+
+    Moves half a pixel to their corners, applies the matrix, and moves back.
+    """
+    matrix = tf.reshape(tf.concat([matrix, tf.ones([1], matrix.dtype)], 0), [3, 3])
+    to_corners = tf.constant([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], matrix.dtype)
+    back = tf.constant([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]], matrix.dtype)
+    matrix = tf.reshape(tf.matmul(back, tf.matmul(matrix, to_corners)), [9])
+    return matrix[:8] / matrix[8]
 
 
 def check_interpolation(value):

@@ -27,6 +27,7 @@ OPS = {
     "RandomResizedCrop": ops.RandomResizedCrop(9, interpolation="bicubic"),
     "RandomRotation": ops.RandomRotation(fill=0.3),
     "RandomVerticalFlip": ops.RandomVerticalFlip(),
+    "ReleasedAutoAugment": ops.ReleasedAutoAugment(),
     "Resize": ops.Resize((7, 9), interpolation="bicubic"),
 }
 
