@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.examples import combined_mask, examples_of
 from keras_kd._common.inputs import check_same_inputs
+from keras_kd._common.output_kind import output_kind
 from keras_kd.teacher_ensemble import TeacherEnsemble
 
 
@@ -142,12 +143,23 @@ def as_classifier(model):
 
     Returns:
         `TeacherEnsemble`.
+
+    Raises:
+        TypeError: For what is no model.
     """
     if isinstance(model, TeacherEnsemble):
         return model
-    if not isinstance(model, (list, tuple)):
-        model = getattr(model, "student", model)
-    return TeacherEnsemble(model)
+    members = list(model) if isinstance(model, (list, tuple)) else [model]
+    members = [getattr(member, "student", member) for member in members]
+    for member in members:
+        if not isinstance(member, keras.Model):
+            raise TypeError(
+                "Models to compare must be a keras.Model, or a list of them. Received: "
+                f"{member!r} of type {type(member).__name__}."
+            )
+    # Read off the last layer; where that does not tell, the ensemble takes logits.
+    softmax = [output_kind(member) == "probabilities" for member in members]
+    return TeacherEnsemble(members, from_logits=[False if s else None for s in softmax])
 
 
 def _check_alternatives(side, model):
