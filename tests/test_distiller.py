@@ -253,7 +253,7 @@ def test_several_losses_are_logged_by_name():
 def test_loss_weights_come_in_any_sequence(kind):
     losses = [KnowledgeDistillation(), SoftCrossEntropy()]
     distiller = build(*models(), losses, kind([0.25, 2]))
-    assert distiller.distillation_loss_weights == (0.25, 2.0)
+    assert distiller.distillation_loss_weights == [0.25, 2.0]
 
 
 def test_without_labels_only_distillation_is_logged():

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.distribution import gather_rows, own_rows
@@ -62,6 +63,12 @@ class DistillationTerms:
         return None not in self.layers
 
     @property
+    def layers_by_loss(self):
+        """`{loss name: layers}` of the losses that train some."""
+        rows = zip(self.names, self.layers, strict=True)
+        return {name: list(layers) for name, layers in rows if layers}
+
+    @property
     def trained_layers(self):
         """Those made so far: projectors, regressors."""
         return [layer for layers in self.layers for layer in layers or ()]
@@ -93,7 +100,8 @@ class DistillationTerms:
         """
         for i, (loss, taps) in enumerate(zip(self.losses, self._taps, strict=True)):
             if self.layers[i] is None and any(taps):
-                shapes = [_tap_shape(tap) for tap in taps]
+                paths = loss.teacher_layer_name, loss.student_layer_name
+                shapes = list(map(_tap_shape, taps, paths))
                 if any(shape == "unknown" for shape in shapes):
                     return
                 if None not in shapes:
@@ -188,11 +196,9 @@ def _of_structures(loss, taps, examples, teacher, student):
 
 
 def _layers_of(loss, teacher_shape, student_shape):
-    """What trains with the student, in this distiller."""
-    if "layers" in loss.takes:
+    """What trains with the student, in this distiller; checks the shapes too."""
+    with tf.init_scope():  # a layer that is copied is read outside of the graph
         return loss.make_layers(teacher_shape, student_shape)
-    loss.build(teacher_shape, student_shape)  # a loss of the user's own may keep some
-    return list(loss.trainable_layers)
 
 
 def _values(loss, teacher, student, rows, fixed):
@@ -283,7 +289,7 @@ def _find_in_members(members, path):
     return named[0], find_layer(named[0], rest, "teacher")
 
 
-def _tap_shape(tap):
+def _tap_shape(tap, path):
     """Static shape of a tapped layer; None for a model's output, or 'unknown'."""
     if not tap:
         return None
@@ -295,7 +301,7 @@ def _tap_shape(tap):
     def tapped(inputs):
         with record_outputs([layer]) as record:
             model(inputs, training=False)
-        return outputs_of(record, layer, layer.name)[0]
+        return outputs_of(record, layer, path)[0]
 
     return tuple(trace(model, tapped, spec).shape)
 

@@ -124,6 +124,11 @@ class Distiller(KerasTrainer, keras.Model):
         return self._sides.teacher
 
     @property
+    def projectors(self):
+        """`{loss name: layers}`: what trains with the student, and is no part of it."""
+        return self._terms.layers_by_loss
+
+    @property
     def distillation_loss_weights(self):
         """The list of factors, a number or schedule for each loss.
 
@@ -367,9 +372,7 @@ class Distiller(KerasTrainer, keras.Model):
         if step.teacher is None:
             absent = self._trackers.names_without_a_teacher()
         else:
-            self._trackers.update_fidelity(
-                self._sides.with_logits(step.examples, self._trackers.fidelity_outputs)
-            )
+            self._trackers.update_fidelity(self._sides.with_logits(step.examples))
         logs = self.compute_metrics(
             batch.x, batch.y, step.student.structure, batch.sample_weight
         )

@@ -147,10 +147,10 @@ class Sides:
             found[name] = one
         return found
 
-    def with_logits(self, examples, names):
-        """`Examples` of these outputs; a student's probabilities as log p."""
-        found = {name: examples[name] for name in names}
-        for name, one in found.items():
+    def with_logits(self, examples):
+        """`Examples` in which a student's probabilities over classes are log p."""
+        found = dict(examples)
+        for name, one in examples.items():
             if self._kinds.get(name) == CLASS_PROBABILITIES:
                 found[name] = one._replace(student=log_of(one.student))
         return found
@@ -197,7 +197,7 @@ class Sides:
             structure = as_float32(batch.teacher_logits)
             if self._terms.compared([None]):
                 structure = keras.tree.map_structure(logits_of_rows, structure)
-        return Forward(named_outputs(None, structure), structure, {})
+        return Forward(self._named_teacher(structure), structure, {})
 
     def _kinds_of_student(self, x):
         """`{output: kind}`; of a model that does not say, on a batch of inputs."""

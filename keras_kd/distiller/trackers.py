@@ -91,7 +91,7 @@ class Trackers:
             for metric in metrics:
                 metric.update_state(one.teacher, one.student, sample_weight=weight)
         for _, update in self._extra:
-            update(*examples.values())
+            update(next(iter(examples.values())))
 
 
 def metrics_of_layers(model):

@@ -4,10 +4,9 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import check_number
-from keras_kd._common.examples import Values, weighted_mean
+from keras_kd._common.examples import Values, broadcast_weight, weighted_mean
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.weights import broadcast_weight
 
 
 def attention_iou(

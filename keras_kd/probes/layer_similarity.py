@@ -43,8 +43,8 @@ class LayerSimilarity(InTable):
         names = len(self.teacher_layers), len(self.student_layers)
         if matrix.shape != names:
             raise ValueError(
-                "`matrix` must have a row for each layer of the teacher and a column for "
-                f"each of the student, {names}. Received: shape {matrix.shape}."
+                "`matrix` must have a row for each layer of the teacher and a column "
+                f"for each of the student, {names}. Received: shape {matrix.shape}."
             )
         object.__setattr__(self, "matrix", matrix)
 

@@ -83,7 +83,7 @@ def test_changed_settings_take_effect_without_a_trace():
     distiller.distillation_losses[0].temperature = 20.0
     after = logs()
     assert counter.traces == traces
-    assert distiller.distillation_loss_weights == (0.25, 2.0)
+    assert distiller.distillation_loss_weights == [0.25, 2.0]
     fresh = build(TraceCounter(), rate=0.0)
     fresh.student.set_weights(distiller.student.get_weights())
     kd = KnowledgeDistillation(temperature=20.0)

@@ -142,7 +142,7 @@ def test_a_loaded_distiller_has_the_teacher_and_all_settings(tmp_path):
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), distiller.student(X))
     assert loaded.teacher.member_weights == [0.5, 0.2, 0.3]
     assert loaded.student_loss_weight == 0.9
-    assert loaded.distillation_loss_weights == (1.5, 0.25)
+    assert loaded.distillation_loss_weights == [1.5, 0.25]
     assert loaded.distillation_losses[0].temperature == 7.0
     assert loaded.distillation_losses[0].name == "kd"
     assert [type(loss) for loss in loaded.distillation_losses] == [

@@ -64,7 +64,7 @@ BY_HEAD = {
 def test_each_output_may_have_losses_of_its_own(structure):
     weights = {"narrow": [0.5, 3.0]}
     distiller = two_headed(BY_HEAD, structure, distillation_loss_weights=weights)
-    assert distiller.distillation_loss_weights == (1.0, 0.5, 3.0)
+    assert distiller.distillation_loss_weights == [1.0, 0.5, 3.0]
     logs = evaluate(distiller)
     want = {
         "wide_knowledge_distillation": of_head(distiller, "wide", 2.0),

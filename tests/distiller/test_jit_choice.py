@@ -7,8 +7,9 @@ import tensorflow as tf
 from numpy.testing import assert_allclose
 from small_models import mlp, numpy_weights, sparse_cross_entropy, toy_data
 
-from keras_kd._common import jit_choice
-from keras_kd._common.jit_choice import FasterOfTwo, JitChoice
+from keras_kd.distiller import keras_trainer
+from keras_kd.distiller.jit_choice import FasterOfTwo, accelerator_present
+from keras_kd.distiller.keras_trainer import KerasTrainer
 
 
 class Machine:
@@ -93,10 +94,17 @@ def test_an_error_of_the_plain_step_is_raised():
         step(0)
 
 
-class Chooser(JitChoice, keras.Model):
+class Chooser(KerasTrainer, keras.Model):
     """A network that may choose."""
 
     _chooses_jit = True
+    teacher = None
+
+    def _scheduled(self):
+        return []
+
+    def _has_all_variables(self):
+        return True
 
 
 def chooser():
@@ -112,14 +120,14 @@ def fit(model, **kwargs):
 
 
 def test_without_an_accelerator_nothing_is_tried():
-    assert not jit_choice.accelerator_present()
+    assert not accelerator_present()
     model = fit(chooser())
     assert not isinstance(model.train_function, FasterOfTwo)
     assert not model.jit_compile
 
 
 def test_trying_both_trains_as_one_of_them_does(monkeypatch):
-    monkeypatch.setattr(jit_choice, "accelerator_present", lambda: True)
+    monkeypatch.setattr(keras_trainer, "accelerator_present", lambda: True)
     model = fit(chooser(), epochs=2)
     assert model.train_function.chosen in (0, 1)
     assert not model.jit_compile  # evaluate and predict stay plain
@@ -140,14 +148,14 @@ class NoXLA(keras.layers.Layer):
 
 
 def test_a_layer_that_xla_does_not_support_settles_it(monkeypatch):
-    monkeypatch.setattr(jit_choice, "accelerator_present", lambda: True)
+    monkeypatch.setattr(keras_trainer, "accelerator_present", lambda: True)
     network = mlp("network", extra=[NoXLA()])
     model = fit(Chooser(network.input, network.output))
     assert not isinstance(model.train_function, FasterOfTwo)
 
 
 def test_replicas_are_not_timed(monkeypatch):
-    monkeypatch.setattr(jit_choice, "accelerator_present", lambda: True)
+    monkeypatch.setattr(keras_trainer, "accelerator_present", lambda: True)
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = chooser()
         model.compile("sgd", sparse_cross_entropy(), jit_compile=False)
@@ -156,7 +164,7 @@ def test_replicas_are_not_timed(monkeypatch):
 
 
 def test_nothing_is_chosen_unless_asked(monkeypatch):
-    monkeypatch.setattr(jit_choice, "accelerator_present", lambda: True)
+    monkeypatch.setattr(keras_trainer, "accelerator_present", lambda: True)
     model = chooser()
     model._chooses_jit = False
     assert not isinstance(fit(model).train_function, FasterOfTwo)
