@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
+from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import combined_mask, examples_of
 from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.output_kind import output_kind
@@ -202,6 +203,8 @@ def as_dataset(data, batch_size):
 def num_steps(dataset, steps):
     """Batches that a pass reads, None if only reading tells; no endless ones."""
     available = None
+    if steps is not None:
+        check_whole_number("steps", steps, at_least=1)
     if isinstance(dataset, tf.data.Dataset):
         available = int(dataset.cardinality())
         if available == tf.data.INFINITE_CARDINALITY and steps is None:

@@ -85,6 +85,12 @@ def test_an_endless_set_needs_a_number_of_steps():
         answers.num_steps(DATASET.batch(4).repeat(), None)
 
 
+@pytest.mark.parametrize("steps", [0, -1])
+def test_a_pass_of_no_steps_is_refused(steps):
+    with pytest.raises(ValueError, match="`steps` must be a whole number of at least"):
+        answers.num_steps(DATASET.batch(4), steps)
+
+
 @pytest.mark.parametrize("data", [(), (X, Y, Y, Y)], ids=len)
 def test_a_wrong_number_of_arrays_is_refused(data):
     with pytest.raises(ValueError, match=f"Received {len(data)} of them"):
