@@ -13,8 +13,9 @@ from keras_kd.metrics import Agreement, PredictiveKL
 class Trackers:
     """All that a step logs by itself: its objective, its terms, its fidelity.
 
-    `loss` is the mean over examples of what is optimised; the terms are means over the
-    examples that count for them (labelled, weight above 0). Exact for any batch sizes.
+    `loss` is what is optimised, over all batches: each term over the examples that it
+    counts, all else over all examples; the terms are means over the examples that count
+    for them (labelled, weight above 0). Exact for any batch sizes.
     """
 
     def __init__(self, outputs_with_loss, distillation, fidelity_outputs, extra, names):
@@ -29,7 +30,9 @@ class Trackers:
                 "output."
             )
         self.fidelity_outputs = fidelity_outputs
-        self.loss = SumOfMeans("loss")
+        # The terms, each over the examples that count for it, and all else.
+        self._num_parts = len(outputs_with_loss) + sum(distillation.values())
+        self.loss = SumOfMeans("loss", self._num_parts + 1)
         self._labels = _TermTrackers(
             "student_loss", {name: (f"{name}_loss", 1) for name in outputs_with_loss}
         )
@@ -74,8 +77,13 @@ class Trackers:
 
     def update_losses(self, loss, objective):
         """Take note of a batch: what was optimised, and the terms of it."""
+        rest = (loss - objective.of_parts) * objective.all_examples
+        totals = [factor * total for total, _, factor in objective.parts]
+        sizes = [size for _, size, _ in objective.parts]
+        absent = [0.0] * (self._num_parts - len(totals))  # what this batch has not
+        num_examples = ops.cast(objective.num_examples, "float32")
         self.loss.update_state(
-            [loss * objective.all_examples], [objective.num_examples]
+            [*totals, *absent, rest], [*sizes, *absent, num_examples]
         )
         self._labels.update(objective.label_terms)
         if objective.distillation_terms is not None:
