@@ -6,8 +6,7 @@ import os
 import keras
 from keras import ops
 
-from keras_kd._common.carried_state import CarriedState
-from keras_kd._common.checks import check_choice
+from keras_kd._common.checks import check_choice, shares
 from keras_kd._common.inputs import inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import (
@@ -27,8 +26,7 @@ from keras_kd._common.outputs import (
     without_gradient,
 )
 from keras_kd._common.saving import LiveConfig, architecture
-from keras_kd._common.unchanged import unchanged
-from keras_kd._common.weights import shares
+from keras_kd._common.unchanged import CarriedState, unchanged
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

@@ -21,7 +21,7 @@ LAYERS = [  # lowest first: a module imports from lower layers, never sideways
     {"_common"},
     {"teacher_ensemble", "schedules"},
     {"losses", "metrics", "data", "models"},
-    {"distiller"},
+    {"distiller", "answers"},
     {"fidelity", "probes"},
     {"callbacks"},
     {"report", "procedures"},

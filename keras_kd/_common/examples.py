@@ -49,7 +49,9 @@ class Values(NamedTuple):
     size: Any  # scalar: how many count, whatever their sample weight
 
 
-def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None):
+def examples_of(
+    teacher, student, labels=None, sample_weight=None, *, mask=None, ignore_class=None
+):
     """`Examples` of two classifiers: cast, compared and with class labels.
 
     Args:
@@ -59,6 +61,7 @@ def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None)
             `UNLABELED` (-1) and all-zero rows are missing. Defaults to None.
         sample_weight: `(batch,)` or more axes. Defaults to None: all count alike.
         mask: `(batch, ...)`. Defaults to the Keras masks that both sides carry.
+        ignore_class: Class index of rows that count as missing too. Defaults to None.
     """
     sides = [side for side in (teacher, student) if side is not None]
     mask = combined_mask(*sides) if mask is None else ops.cast(mask, "bool")
@@ -71,7 +74,7 @@ def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None)
     if labels is not None:
         labels = labels if hasattr(labels, "shape") else ops.convert_to_tensor(labels)
         one_hot = not are_class_indices(labels, student)
-        classes, labelled = sparse_labels(labels, student)
+        classes, labelled = sparse_labels(labels, student, ignore_class=ignore_class)
         shape = labels.shape if one_hot else (*classes.shape, student.shape[-1])
         _check_same_axes("labels", shape, "logits", student.shape)
     if sample_weight is not None:

@@ -120,8 +120,9 @@ def in_range(labels, num_classes):
 
     rule = (
         f"Integer labels must lie in [0, {num_classes}), the classes of the models, or "
-        "be keras_kd.UNLABELED (-1). Fix the labels, or give the models more classes. "
-        "Smallest and largest label received:"
+        "be keras_kd.UNLABELED (-1). Fix the labels, name one to leave out by "
+        "`ignore_class`, or give the models more classes. Smallest and largest label "
+        "received:"
     )
     indices = tf.cast(labels, "int64")  # int8 cannot hold 200 classes to compare with
     inside = tf.reduce_all((indices >= 0) & (indices < num_classes))

@@ -280,7 +280,7 @@ def test_fidelity_monitor_equals_one_device():
             callbacks=[monitor],
         )
         seen.append({k: v for k, v in history.items() if k.startswith("test/")})
-    assert len(seen[0]) == 8
+    assert len(seen[0]) == 4 + 4 + 5  # of labels twice, and of both but the top 5 of 3
     assert seen[0].keys() == seen[1].keys()
     for name, values in seen[0].items():
         assert_allclose(seen[1][name], values, err_msg=name, **TOLERANCE)
@@ -331,3 +331,33 @@ def test_evaluate_fidelity_in_a_scope_equals_one_device(dataset):
             assert found[1][name] is None
         else:
             assert_allclose(found[1][name], value, err_msg=name, **TOLERANCE)
+
+
+def test_a_report_in_a_scope_equals_one_device(tmp_path):
+    found = []
+    for strategy in (on_one_device(), on_two_devices()):
+        with strategy.scope():
+            models = [
+                scattered(mlp(name, norm="layer"), seed=7 + i)
+                for i, name in enumerate("ts")
+            ]
+            report = keras_kd.report.compare(
+                *models,
+                {"set": batches(BATCH * 2 + 1)},
+                out=tmp_path,
+                sample_limit=0,
+                num_resamples=20,
+            )
+        found.append(list(_numbers_in(report.numbers)))
+    assert len(found[0]) > 100
+    assert_allclose(found[1], found[0], **TOLERANCE)
+
+
+def _numbers_in(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _numbers_in(entry)
+    elif isinstance(value, int | float):
+        yield value
