@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_kd._common.batch import unpack_batch
+from keras_kd._common.calls import check_same_inputs
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import combined_mask, examples_of
-from keras_kd._common.inputs import check_same_inputs
 from keras_kd._common.output_kind import output_kind
 from keras_kd.teacher_ensemble import TeacherEnsemble
 

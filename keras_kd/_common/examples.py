@@ -134,23 +134,26 @@ def counted_only(tensor, *weights):
         tensor: `(batch, ..., features)` or `(batch,)`.
         *weights: Numbers or bools over its leading axes; None counts everywhere.
     """
-    given = [w for w in weights if w is not None]
-    if not given or len(tensor.shape) == 0 or not _is_float(tensor):
+    if len(tensor.shape) == 0 or not keras.backend.is_float_dtype(tensor.dtype):
         return tensor
     positions = tensor[..., 0] if len(tensor.shape) > 1 else tensor
-    absent = None
-    for weight in given:
-        if _spans_more(weight, positions):
+    rank, absent = len(positions.shape), None
+    for weight in weights:
+        # A mask of steps says nothing of what was pooled over them.
+        if weight is None or len(weight.shape) - (weight.shape[-1] == 1) > rank:
             continue
         zero = ops.equal(broadcast_weight(weight, positions), 0)
         absent = zero if absent is None else ops.logical_or(absent, zero)
     if absent is None:
         return tensor
-    if len(tensor.shape) > 1:
-        absent = absent[..., None]
+    absent = absent[..., None] if len(tensor.shape) > 1 else absent
     # No `not (x < y)`: TensorFlow's graphs turn it into x >= y, false of a NaN too.
     readable = ops.where(ops.abs(tensor) < _LARGEST, tensor, ops.zeros_like(tensor))
-    return _with_mask_of(tensor, ops.where(absent, readable, tensor))
+    readable = ops.where(absent, readable, tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        readable._keras_mask = mask
+    return readable
 
 
 def broadcast_weight(sample_weight, values):
@@ -179,25 +182,6 @@ def combined_mask(*tensors):
     for other in masks[1:]:
         mask = ops.logical_and(mask, other)
     return mask
-
-
-def _is_float(tensor):
-    return keras.backend.is_float_dtype(tensor.dtype)
-
-
-def _spans_more(weight, positions):
-    """Whether a weight has axes that these positions lack: a mask, say, of a sum."""
-    shape = list(weight.shape)
-    while len(shape) > len(positions.shape) and shape[-1] == 1:
-        shape.pop()
-    return len(shape) > len(positions.shape)
-
-
-def _with_mask_of(tensor, new):
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        new._keras_mask = mask
-    return new
 
 
 def weighted_mean(values):

@@ -12,7 +12,7 @@ from keras_kd._common.examples import weighted_sum
 class Term(NamedTuple):
     """One loss of a batch before any reduction, and its factor in the objective."""
 
-    parts: tuple  # of `Values`: one, or one an output that the loss compares
+    parts: list  # of `Values`: one, or one an output that the loss compares
     coefficient: Any
 
 
