@@ -5,18 +5,19 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.batch import unpack_batch
+from keras_kd._common.calls import as_float32, build_outside_a_call, inputs_for
 from keras_kd._common.hyperparameter import HyperparameterAttribute, at_step
-from keras_kd._common.inputs import build_outside_a_call, inputs_for
-from keras_kd._common.outputs import as_float32, named_outputs
+from keras_kd._common.outputs import named_outputs
 from keras_kd._common.saving import LiveConfig, architecture
 from keras_kd.distiller import arguments
 from keras_kd.distiller.distillation_terms import DistillationTerms
 from keras_kd.distiller.keras_trainer import KerasTrainer, Steps, StepUnderWay
 from keras_kd.distiller.label_metrics import update_label_metrics
 from keras_kd.distiller.label_terms import LabelLoss, check_takes_logits
+from keras_kd.distiller.loss_weights import LossWeights
 from keras_kd.distiller.objective import objective
 from keras_kd.distiller.sides import Sides
-from keras_kd.distiller.trackers import Trackers, metrics_of_layers
+from keras_kd.distiller.trackers import Trackers
 from keras_kd.losses.keras_distillation import as_distillation_loss
 
 
@@ -102,7 +103,7 @@ class Distiller(KerasTrainer, keras.Model):
         given, outputs = arguments.check_losses(distillation_losses)
         losses = [as_distillation_loss(loss) for loss in given]
         self.student_loss_weight = student_loss_weight
-        self._loss_weights = arguments.LossWeights(distillation_loss_weights, outputs)
+        self._loss_weights = LossWeights(distillation_loss_weights, outputs)
         self.student = student
         self._projectors = []
         self.distillation_losses = given
@@ -240,7 +241,9 @@ class Distiller(KerasTrainer, keras.Model):
             student = self._sides.student_forward(self, batch, training=True)
             loss, step = self._loss_of_step(batch, teacher, student, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
-        weights = arguments.check_trainable(self.student, self.trainable_weights)
+        weights = self.trainable_weights
+        if not weights:
+            arguments.raise_untrainable(self.student)
         self.optimizer.apply_gradients(
             zip(tape.gradient(scaled_loss, weights), weights, strict=True)
         )
@@ -265,8 +268,14 @@ class Distiller(KerasTrainer, keras.Model):
         if not self.compiled or self._trackers is None:
             return []
         compiled = [self._compile_metrics] if self._compile_metrics else []
-        ours, inner = self._trackers, metrics_of_layers(self.student)
-        return [*ours.loss_metrics, *compiled, *ours.fidelity_metrics, *inner]
+        inner = [  # what layers of the student keep; not what it was compiled with
+            metric
+            for layer in self.student._flatten_layers()
+            if not isinstance(layer, keras.Model)
+            for metric in layer.metrics
+        ]
+        ours = self._trackers
+        return [*ours.of_losses, *compiled, *ours.of_fidelity, *inner]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -286,7 +295,8 @@ class Distiller(KerasTrainer, keras.Model):
         Returns:
             Scalar; under a strategy this replica's share of the objective.
         """
-        arguments.check_is_compiled(self)
+        if not self.compiled:
+            arguments.raise_uncompiled()
         batch, step = unpack_batch((x, y, sample_weight)), self._steps.now
         if step is None:
             step = StepUnderWay(
@@ -295,15 +305,15 @@ class Distiller(KerasTrainer, keras.Model):
             )
         if y_pred is not None and y_pred is not step.student.structure:
             step.student = self._sides.with_outputs(step.student, y_pred)
-        step.examples = self._examples(batch, step)
-        step.objective = self._objective(batch, step)
+        self._resolve(batch, step)
         return step.objective.loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the compiled label metrics and give all logs."""
         if self._compile_metrics is not None:
             batch = unpack_batch((x, y, sample_weight))
-            arguments.check_labels(batch)
+            if batch.labels is None:
+                arguments.raise_unlabelled()
             outputs = as_float32(y_pred)
             named = named_outputs(self.student, outputs)
             update_label_metrics(
@@ -327,6 +337,25 @@ class Distiller(KerasTrainer, keras.Model):
             self._steps.now = None
         return loss, step
 
+    def _resolve(self, batch, step):
+        """`Examples`, terms and objective of a batch."""
+        if self._label_loss and batch.labels is None:
+            arguments.raise_unlabelled()
+        step.examples = self._examples(batch, step)
+        labels = self._label_loss.terms(step.examples) if self._label_loss else {}
+        distillation = None
+        with at_step(self.optimizer.iterations):
+            weight = self._student_loss_weight.tensor
+            if step.teacher is not None:
+                factors = [w.tensor for w in self._loss_weights.hyperparameters]
+                distillation = self._terms(step, factors)
+        if len(self._projectors) < self._terms.num_layers:
+            self._projectors = self._terms.trained_layers
+        num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
+        step.objective = objective(
+            labels, distillation, weight, self.losses, num_examples
+        )
+
     def _examples(self, batch, step):
         """`{output: Examples}`, resolved once for losses and metrics."""
         names = list(step.student.outputs)
@@ -337,28 +366,8 @@ class Distiller(KerasTrainer, keras.Model):
             step.teacher,
             step.student,
             self._label_loss.meanings(names) if self._label_loss else {},
-            needs_classes="labels" in self._terms.taken or self._trackers.take_labels,
+            needs_classes=self._terms.take_labels or self._trackers.take_labels,
         )
-
-    def _objective(self, batch, step):
-        labels, distillation = {}, None
-        if self._label_loss:
-            arguments.check_labels(batch)
-            labels = self._label_loss.terms(step.examples)
-        with at_step(self.optimizer.iterations):
-            weight = self._student_loss_weight.tensor
-            if step.teacher is not None:
-                distillation = self._distillation_terms(step)
-        num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        return objective(labels, distillation, weight, self.losses, num_examples)
-
-    def _distillation_terms(self, step):
-        """Terms of the losses; projectors come with the first ones."""
-        weights = self._loss_weights.tensors()
-        terms = self._terms(step.examples, step.teacher, step.student, weights)
-        if len(self._projectors) < len(self._terms.trained_layers):
-            self._projectors = self._terms.trained_layers
-        return terms
 
     def _logs(self, batch, loss, step):
         """All logs, from what the step has computed; no model is called."""
@@ -372,7 +381,10 @@ class Distiller(KerasTrainer, keras.Model):
         if step.teacher is None:
             absent = self._trackers.names_without_a_teacher()
         else:
-            self._trackers.update_fidelity(self._sides.with_logits(step.examples))
+            examples = step.examples
+            if self._sides.has_probabilities:
+                examples = self._sides.with_logits(examples)
+            self._trackers.update_fidelity(examples)
         logs = self.compute_metrics(
             batch.x, batch.y, step.student.structure, batch.sample_weight
         )
@@ -388,8 +400,8 @@ class Distiller(KerasTrainer, keras.Model):
             self._sides.student_forward(self, batch, training=False),
         )
         step.examples = self._examples(batch, step)
-        with at_step(0):
-            self._distillation_terms(step)
+        self._terms(step, [0.0] * len(self._terms.losses))
+        self._projectors = self._terms.trained_layers
 
     def _make_trackers(self, names):
         """Create the trackers, in the scope of the strategy that trains."""
@@ -408,7 +420,11 @@ class Distiller(KerasTrainer, keras.Model):
         self._projectors = self._terms.trained_layers
 
     def _scheduled(self):
-        return [self._student_loss_weight, *self._loss_weights, *self._terms.losses]
+        return [
+            self._student_loss_weight,
+            *self._loss_weights.hyperparameters,
+            *self._terms.losses,
+        ]
 
     def _weighed_by_class(self, batch):
         weights = self._sides.weights_by_class(
@@ -430,7 +446,9 @@ class Distiller(KerasTrainer, keras.Model):
             "teacher": None if teacher is None else LiveConfig.of(teacher),
             "student": architecture(self.student),
             "distillation_losses": keras.saving.serialize_keras_object(losses),
-            "distillation_loss_weights": [w.config for w in self._loss_weights],
+            "distillation_loss_weights": [
+                weight.config for weight in self._loss_weights.hyperparameters
+            ],
             "student_loss_weight": self._student_loss_weight.config,
         }
 

@@ -4,8 +4,10 @@ Each names the version of Keras that it was needed on; tests/distiller/
 test_keras_trainer.py says of each when it may go.
 """
 
+import dataclasses
 import functools
 import threading
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -126,14 +128,14 @@ class Steps(threading.local):
     now = None
 
 
+@dataclasses.dataclass(eq=False)
 class StepUnderWay:
     """What a step has run, for the `compute_loss` that it calls, and what that adds."""
 
-    examples = objective = None
-
-    def __init__(self, teacher, student):
-        self.teacher = teacher  # `Forward`s
-        self.student = student
+    teacher: Any  # `Forward`, or None without answers
+    student: Any  # `Forward`
+    examples: Any = None
+    objective: Any = None
 
 
 def _first_batch(iterator, strategy):

@@ -10,7 +10,7 @@ from keras_kd._common.labels import (
     CLASS_INDICES,
     Meaning,
     labelled_by,
-    without_missing,
+    readable,
 )
 
 # Metrics that are over class indices whatever the loss, or without one.
@@ -100,7 +100,7 @@ def _update_weighed(metric, meaning, y_true, y_pred, weight):
     labelled = labelled_by(meaning, y_true)
     if labelled is not None:
         if meaning.kind == CLASS_INDICES:
-            y_true = without_missing(y_true, labelled)
+            y_true = readable(y_true, labelled)
         if weight is not None:
             labelled = labelled * broadcast_weight(weight, labelled)
         weight = labelled

@@ -131,7 +131,7 @@ def test_weights_losses_and_metrics_equal_one_device(trained):
 def test_fidelity_monitor_equals_one_device(trained):
     (history,), (of_two,) = (histories for _, _, histories in trained)
     names = [name for name in history if name.startswith("test/")]
-    assert len(names) == 8
+    assert len(names) == 4 + 4 + 5  # of labels twice, and of both but the top 5 of 3
     for name in names:
         assert_allclose(of_two[name], history[name], err_msg=name, **TOLERANCE)
 
@@ -168,6 +168,22 @@ def losses_of_every_type():
     ]
 
 
+def test_a_loss_counts_alike_whatever_its_type():
+    """On batches of 11, which no two replicas share evenly."""
+
+    def make():
+        student = mlp("student", seed=1, units=12, norm="layer")
+        return build(losses_of_every_type(), student=student, loss=cross_entropy)
+
+    options = {"weighted": False, "unlabelled": False, "batch": 11}
+    runs = on_both(
+        make,
+        batches(11 * 4 + 2, **options),
+        validation_data=batches(3, **options | {"batch": 3}),
+    )
+    assert_same_training(runs)
+
+
 def unlabelled_replica():
     """The second half of each batch, one replica's share, has no labels at all."""
     x, y = toy_data(44)
@@ -175,20 +191,13 @@ def unlabelled_replica():
     return tf.data.Dataset.from_tensor_slices((x, y)).batch(11)
 
 
-def test_a_loss_counts_alike_whatever_its_type_and_the_labels():
-    """On batches of 11, which no two replicas share evenly."""
-
-    def make():
-        student = mlp("student", seed=1, units=12, norm="layer")
-        return build(losses_of_every_type(), student=student, loss=cross_entropy)
-
+def test_without_weights_any_share_of_labels_equals_one_device():
     options = {"weighted": False, "batch": 11}
     runs = on_both(
-        make,
-        batches(11 * 4 + 2, **options),
-        batches(11 * 4 + 1, unlabelled=False, **options),
+        lambda: build(logit_loss(), l2=0.0),
+        batches(11 * 2 + 1, **options),
+        batches(11 * 2 + 1, unlabelled=False, **options),
         unlabelled_replica(),
-        validation_data=batches(3, weighted=False, batch=3),
     )
     assert_same_training(runs)
     assert np.isfinite(runs[0][2][-1]["student_loss"]).all()
@@ -290,3 +299,33 @@ def test_evaluate_fidelity_in_a_scope_equals_one_device(dataset):
             assert found[1][name] is None
         else:
             assert_allclose(found[1][name], value, err_msg=name, **TOLERANCE)
+
+
+def test_a_report_in_a_scope_equals_one_device(tmp_path):
+    found = []
+    for strategy in on_each():
+        with strategy.scope():
+            models = [
+                scattered(mlp(name, norm="layer"), seed=7 + i)
+                for i, name in enumerate("ts")
+            ]
+            report = keras_kd.report.compare(
+                *models,
+                {"set": batches(BATCH * 2 + 1)},
+                out=tmp_path,
+                sample_limit=0,
+                num_resamples=20,
+            )
+        found.append(list(_numbers_in(report.numbers)))
+    assert len(found[0]) > 100
+    assert_allclose(found[1], found[0], **TOLERANCE)
+
+
+def _numbers_in(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _numbers_in(entry)
+    elif isinstance(value, int | float):
+        yield value

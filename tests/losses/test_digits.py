@@ -1,4 +1,4 @@
-"""Every loss, found through `losses.__all__`, falls while a student learns the digits."""
+"""Every loss, found through `losses.__all__`, falls as a student learns the digits."""
 
 import keras
 import numpy as np
@@ -22,9 +22,9 @@ def history(digits):
     _, student = networks(student_width=5)
     widths = {"CRD": {"embedding_size": 16}}  # else both sides must be equally wide
     every = [make(c, name=c.__name__, **widths.get(c.__name__, {})) for c in LOSSES]
-    distiller = keras_kd.Distiller(teacher, student, every)
+    distiller = keras_kd.Distiller(teacher, student, every, None, 0.95)
     distiller.compile(
-        keras.optimizers.Adam(5e-3), sparse_cross_entropy(), metrics=["accuracy"]
+        keras.optimizers.Adam(1e-2), sparse_cross_entropy(), metrics=["accuracy"]
     )
     return distiller.fit(*data, batch_size=64, epochs=4, verbose=0).history
 
