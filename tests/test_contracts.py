@@ -246,7 +246,7 @@ def test_the_order_of_examples_does_not_matter(cls):
 
 @pytest.fixture(scope="module")
 def compiled_values():
-    """Values by class, all in one function: a compilation takes longer than its parts."""
+    """Values by class, of one program: a compilation has a price of its own."""
     things = {cls: make(cls) for cls in without(SAMPLES)}
 
     def value(thing, arguments):
