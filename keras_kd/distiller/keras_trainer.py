@@ -71,6 +71,13 @@ class KerasTrainer:
         self._schedules_of_testing = known
         return super().make_test_function(force)
 
+    @property
+    def output_names(self):
+        return getattr(self.student, "output_names", None)  # Keras names metrics so
+
+    def _has_replicas(self):
+        return self.distribute_strategy.num_replicas_in_sync > 1
+
     def _may_use_jit(self):
         return (
             accelerator_present()
@@ -105,6 +112,21 @@ class KerasTrainer:
 
     def _lock_state(self):
         """Keras 3.15 locks a built model; projectors may come with the first batch."""
+
+    def export(self, filepath, *args, **kwargs):
+        """Export the student: what it gives is what a call of the distiller gives."""
+        return self.student.export(filepath, *args, **kwargs)
+
+    def get_compile_config(self):
+        # Keras 3.15 keeps these for models whose `compile` is its own.
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(self._compiled_with)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
 
 class _Weighing:

@@ -182,8 +182,8 @@ class Sides:
                 found[name] = one._replace(student=log_of(one.student))
         return found
 
-    def weights_by_class(self, class_weight, batch, label_loss):
-        """The weight of each label of the single output, that of its class."""
+    def weighed_by_class(self, batch, class_weight, label_loss):
+        """The batch, each label of its single output weighed by its class."""
         names = self.student_names() or ["output"]
         if batch.sample_weight is not None or not ops.is_tensor(batch.labels):
             raise ValueError(
@@ -194,7 +194,8 @@ class Sides:
         meaning = Meaning(AS_GIVEN)
         if label_loss and len(names) == 1:
             meaning = label_loss.meanings(names)[names[0]]
-        return weights_by_class(class_weight, batch.labels, meaning)
+        weights = weights_by_class(class_weight, batch.labels, meaning)
+        return batch._replace(sample_weight=weights)
 
     def _symbolic(self):
         """Symbolic outputs of the live teacher, or None."""
