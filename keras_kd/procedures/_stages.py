@@ -10,6 +10,7 @@ from keras_kd._common.files import replacing
 from keras_kd.distiller import Distiller
 from keras_kd.losses import KnowledgeDistillation
 from keras_kd.procedures._callbacks import callbacks_by_stage
+from keras_kd.procedures._copies import copy_of
 
 
 class Stages:
@@ -136,12 +137,6 @@ class Stages:
 
     def _path(self, i, suffix):
         return self.directory / f"stage_{i}.{suffix}"
-
-
-def copy_of(thing):
-    """An equal object without the state: of a loss, an optimizer, a list of metrics."""
-    config = keras.saving.serialize_keras_object(thing)
-    return keras.saving.deserialize_keras_object(config)
 
 
 def check_all_unlike(models):

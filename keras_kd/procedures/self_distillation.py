@@ -4,7 +4,7 @@ import keras
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd.procedures._label_training import LabelTraining
-from keras_kd.procedures._stages import Stages, check_all_unlike, copy_of
+from keras_kd.procedures._stages import Stages, check_all_unlike
 
 
 class SelfDistillation(Stages):
