@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from bad_input import Row, check
 from small_models import mlp, sparse_cross_entropy, toy_data
 
 import keras_kd
+from bad_input import Row, check
 from keras_kd import Distiller, TeacherEnsemble, evaluate_fidelity
 from keras_kd.callbacks import FidelityMonitor
 from keras_kd.losses import FeatureMatching, KnowledgeDistillation, SoftCrossEntropy
