@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.batch import unpack_batch
-from keras_kd._common.inputs import build_outside_a_call, inputs_for
+from keras_kd._common.calls import build_outside_a_call, inputs_for
 from keras_kd._common.outputs import as_float32, named_outputs
 from keras_kd._common.saving import architecture
 from keras_kd.distiller import arguments

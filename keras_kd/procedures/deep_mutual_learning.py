@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_kd._common.inputs import input_spec, inputs_for
+from keras_kd._common.calls import input_spec, inputs_for
 from keras_kd._common.outputs import symbolic_outputs
 from keras_kd._common.saving import architecture
 from keras_kd.distiller import Distiller
