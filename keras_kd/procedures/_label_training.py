@@ -5,8 +5,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.batch import unpack_batch
-from keras_kd._common.calls import build_outside_a_call, inputs_for
-from keras_kd._common.outputs import as_float32, named_outputs
+from keras_kd._common.calls import as_float32, build_outside_a_call, inputs_for
+from keras_kd._common.outputs import named_outputs
 from keras_kd._common.saving import architecture
 from keras_kd.distiller import arguments
 from keras_kd.distiller.distillation_terms import DistillationTerms
