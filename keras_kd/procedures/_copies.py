@@ -50,6 +50,6 @@ def _place_of(cls, method):
 
 
 def _classes_in(thing):
-    """`{name: class}` of what is part of its config, a schedule say, if unregistered."""
+    """`{name: class}` of the parts of an object, such as a schedule of one's own."""
     parts = [type(part) for part in vars(thing).values() if hasattr(part, "get_config")]
     return {cls.__name__: cls for cls in parts}

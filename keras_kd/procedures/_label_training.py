@@ -174,7 +174,9 @@ class LabelTraining(KerasTrainer, keras.Model):
         return self._trackers is not None
 
     def _make_variables(self, data):
-        self._forward(unpack_batch(data), training=False)
+        batch = unpack_batch(data)
+        student = self._sides.student_forward(self, batch, training=False)
+        self._make_trackers(list(student.outputs))
 
     def _make_trackers(self, names):
         """Create the trackers, in the scope of the strategy that trains."""

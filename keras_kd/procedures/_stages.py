@@ -100,13 +100,14 @@ class Stages:
 
     def _distillation(self, teacher, student):
         def train(*args, **kwargs):
-            distiller = Distiller(
-                teacher,
-                student,
-                copy_of(self.distillation_losses),
-                student_loss_weight=self.student_loss_weight,
-            )
-            distiller.compile(**copy_of(self._compile_arguments))
+            with student.distribute_strategy.scope():
+                distiller = Distiller(
+                    teacher,
+                    student,
+                    copy_of(self.distillation_losses),
+                    student_loss_weight=self.student_loss_weight,
+                )
+                distiller.compile(**copy_of(self._compile_arguments))
             return distiller.fit(*args, **kwargs)
 
         return train

@@ -22,10 +22,10 @@ class DeepMutualLearning(KerasTrainer, keras.Model):
     it see it as it then is, as in the paper's algorithm. Nobody is trained beforehand.
 
     It is a `keras.Model`: `fit`, `evaluate`, callbacks and strategies work as usual. A
-    `.keras` file holds all students with their optimizers, and training goes on from
-    it. Labels may be missing as in `keras_kd.Distiller`. Logs are those of `keras_kd.Distiller`, under the name of each student. Peers answer
-    in inference mode, as teachers do elsewhere in keras_kd; the paper's code reads them
-    off in training mode.
+    `.keras` file of it holds all students with their optimizers, and training goes on
+    from there. Labels may be missing as in `keras_kd.Distiller`. Logs are those of a
+    Distiller, under the name of each student. Peers answer in inference mode, as
+    teachers do elsewhere in keras_kd; the paper's code reads them off in training mode.
 
     Args:
         students: Two or more built functional or Sequential `keras.Model`s with names

@@ -3,6 +3,7 @@
 import keras
 
 from keras_kd._common.checks import check_whole_number
+from keras_kd.procedures._copies import copy_of
 from keras_kd.procedures._label_training import LabelTraining
 from keras_kd.procedures._stages import Stages, check_all_unlike
 
@@ -75,8 +76,9 @@ class SelfDistillation(Stages):
 
     def _train_on_labels(self, *args, **kwargs):
         """Train the first teacher on the labels alone."""
-        arguments = copy_of(self._compile_arguments)
+        arguments = dict(self._compile_arguments)
         arguments.pop("fidelity_metrics", None)  # there is no teacher yet
-        training = LabelTraining(self.models[0])
-        training.compile(**arguments)
+        with self.models[0].distribute_strategy.scope():
+            training = LabelTraining(self.models[0])
+            training.compile(**copy_of(arguments))
         return training.fit(*args, **kwargs)
