@@ -533,7 +533,8 @@ def test_private_names_of_the_own_or_a_lower_floor_may_be_used(tmp_path):
     package = plant(
         tmp_path,
         {
-            "_common/a": "class A:\n    _own = 1\n    def _build(self): super()._build()",
+            "_common/a": "class A:\n    _own = 1\n"
+            "    def _build(self): super()._build()",
             "losses/b": "def f(a):\n    return a._own, a._build(), a._keras_mask",
             "distiller/c": "class C(A):\n    def _build(self): self._own = 2",
         },

@@ -38,7 +38,8 @@ class Distiller(KerasTrainer, keras.Model):
         teacher: A built `keras.Model` that gives logits, a list of them (averaged as
             probabilities), a `keras_kd.TeacherEnsemble`, or None when each batch brings
             stored answers: `(x, {"labels": y, "teacher_logits": z})`, or
-            `"teacher_probs"` for probabilities over classes.
+            `"teacher_probs"` for probabilities over classes. With None and
+            `student_loss_weight=1` it trains on labels alone.
         student: The `keras.Model` to train; gives logits where losses compare them.
         distillation_losses: A `keras_kd.losses.DistillationLoss` or a list of them; a
             dict of them by output compares one output with each. Objects of
@@ -92,8 +93,7 @@ class Distiller(KerasTrainer, keras.Model):
         **kwargs,
     ):
         arguments.check_backend()
-        # Inputs reach both models as they come: each casts for itself.
-        super().__init__(name=name, autocast=False, **kwargs)
+        super().__init__(name=name, autocast=False, **kwargs)  # each model casts
         teacher = arguments.as_teacher(teacher)
         members = [] if teacher is None else list(teacher.members)
         arguments.check_student(student, members)
@@ -205,8 +205,7 @@ class Distiller(KerasTrainer, keras.Model):
             auto_scale_loss=False,
             **for_keras,
         )
-        # Written to __dict__: Keras must not track what is in it.
-        vars(self).update(_compiled_with=compiled_with, loss=loss)
+        vars(self).update(_compiled_with=compiled_with, loss=loss)  # not tracked
         self._label_loss = loss and LabelLoss(loss, loss_weights)
         self._trackers = None
         names = self._sides.student_names()
@@ -223,7 +222,8 @@ class Distiller(KerasTrainer, keras.Model):
             batch = self._sides.weighed_by_class(
                 batch, self._class_weight, self._label_loss
             )
-        teacher = self._sides.teacher_forward(batch)
+        alone = self._student_loss_weight.number == 1.0  # the labels
+        teacher = self._sides.teacher_forward(batch, labels_suffice=alone)
         with tf.GradientTape() as tape:
             student = self._sides.student_forward(self, batch, training=True)
             loss, step = self._loss_of_step(batch, teacher, student, training=True)
@@ -237,9 +237,7 @@ class Distiller(KerasTrainer, keras.Model):
 
     def test_step(self, data):
         batch = unpack_batch(data)
-        teacher = None  # a set without stored answers says something of labels
-        if self.teacher is not None or batch.has_stored_answers:
-            teacher = self._sides.teacher_forward(batch)
+        teacher = self._sides.teacher_forward(batch, labels_suffice=True)
         student = self._sides.student_forward(self, batch, training=False)
         loss, step = self._loss_of_step(batch, teacher, student, training=False)
         return self._logs(batch, loss, step)
@@ -341,6 +339,8 @@ class Distiller(KerasTrainer, keras.Model):
         if step.objective is None:  # a subclass computes another loss
             step.examples = self._examples(batch, step)
         absent = self._trackers.update(loss, step, self._sides, batch)
+        if step.teacher is None and self._student_loss_weight.number == 1.0:
+            absent.discard("loss")  # that of the labels is all of it
         logs = self.compute_metrics(
             batch.x, batch.y, step.student.structure, batch.sample_weight
         )

@@ -83,9 +83,14 @@ class Sides:
             and not self._is_multi_label(pairs[name])
         ]
 
-    def teacher_forward(self, batch):
-        """Logits of the teacher, stored or live, and its tapped features."""
+    def teacher_forward(self, batch, labels_suffice=False):
+        """Logits of the teacher, stored or live, and its tapped features.
+
+        None where there are none and `labels_suffice`.
+        """
         stored = batch.teacher_logits is not None or batch.teacher_probs is not None
+        if self.teacher is None and not stored and labels_suffice:
+            return None
         if stored or self.teacher is None or batch.temperature is not None:
             arguments.check_answers(batch, self.teacher is not None, self._terms)
         if stored:

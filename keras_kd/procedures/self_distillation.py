@@ -3,8 +3,8 @@
 import keras
 
 from keras_kd._common.checks import check_whole_number
+from keras_kd.distiller import Distiller
 from keras_kd.procedures._copies import copy_of
-from keras_kd.procedures._label_training import LabelTraining
 from keras_kd.procedures._stages import Stages, check_all_unlike
 
 
@@ -79,6 +79,11 @@ class SelfDistillation(Stages):
         arguments = dict(self._compile_arguments)
         arguments.pop("fidelity_metrics", None)  # there is no teacher yet
         with self.models[0].distribute_strategy.scope():
-            training = LabelTraining(self.models[0])
+            training = Distiller(
+                None,
+                self.models[0],
+                copy_of(self.distillation_losses),  # which nothing compares
+                student_loss_weight=1.0,
+            )
             training.compile(**copy_of(arguments))
         return training.fit(*args, **kwargs)
