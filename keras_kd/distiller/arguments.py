@@ -228,7 +228,8 @@ def check_answers(batch, has_teacher, terms):
         raise ValueError(
             "The Distiller has `teacher=None`, but the batch brings no stored teacher "
             "logits. Let the dataset give `(x, {'labels': y, 'teacher_logits': z})`, "
-            "or pass the teacher to the Distiller."
+            "or pass the teacher to the Distiller; `student_loss_weight=1` alone needs "
+            "none."
         )
     if batch.temperature is not None and "temperature" not in terms.taken:
         raise ValueError(

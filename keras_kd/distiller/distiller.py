@@ -2,7 +2,6 @@
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from keras_kd._common.batch import unpack_batch
 from keras_kd._common.calls import as_float32, build_outside_a_call, inputs_for
@@ -28,8 +27,8 @@ class Distiller(KerasTrainer, keras.Model):
     A step minimises, over the examples of the global batch,
     `w * label_loss + (1 - w) * sum_k weight_k * distillation_loss_k + regularisation`,
     with w = `student_loss_weight`. It calls the student once and each teacher member
-    once, whatever the number of losses, and logs how faithful the batch was:
-    `agreement` and `teacher_student_kl`.
+    once, whatever the number of losses, and logs how faithful the batch was
+    (`agreement`, `teacher_student_kl`).
 
     The arguments are those of `keras.distillation.Distiller`. The student is trained
     in place and stays a plain Keras model; teachers are never changed, and are no part
@@ -39,7 +38,8 @@ class Distiller(KerasTrainer, keras.Model):
         teacher: A built `keras.Model` that gives logits, a list of them (averaged as
             probabilities), a `keras_kd.TeacherEnsemble`, or None when each batch brings
             stored answers: `(x, {"labels": y, "teacher_logits": z})`, or
-            `"teacher_probs"` for probabilities over classes.
+            `"teacher_probs"` for probabilities over classes. With None and
+            `student_loss_weight=1` it trains on labels alone.
         student: The `keras.Model` to train; gives logits where losses compare them.
         distillation_losses: A `keras_kd.losses.DistillationLoss` or a list of them; a
             dict of them by output compares one output with each. Objects of
@@ -53,8 +53,7 @@ class Distiller(KerasTrainer, keras.Model):
         name: Name of the model. Defaults to `"distiller"`.
 
     Raises:
-        ValueError: For models that do not fit together; the message says how to fix
-            it.
+        ValueError: For models that do not fit together, with how to fix it.
 
     Example:
 
@@ -79,8 +78,7 @@ class Distiller(KerasTrainer, keras.Model):
     """
 
     student_loss_weight = HyperparameterAttribute(
-        "w, or its schedule. A number takes the place of a number at the next step, "
-        "without a new trace; a schedule comes or goes with the next `fit`.",
+        "w: a number takes effect at the next step, a schedule at the next `fit`.",
         **arguments.STUDENT_LOSS_WEIGHT,
     )
 
@@ -95,8 +93,7 @@ class Distiller(KerasTrainer, keras.Model):
         **kwargs,
     ):
         arguments.check_backend()
-        # Inputs reach both models as they come: each casts for itself.
-        super().__init__(name=name, autocast=False, **kwargs)
+        super().__init__(name=name, autocast=False, **kwargs)  # each model casts
         teacher = arguments.as_teacher(teacher)
         members = [] if teacher is None else list(teacher.members)
         arguments.check_student(student, members)
@@ -116,10 +113,6 @@ class Distiller(KerasTrainer, keras.Model):
             self.built = True
 
     @property
-    def output_names(self):
-        return getattr(self.student, "output_names", None)  # Keras names metrics so
-
-    @property
     def teacher(self):
         """The `TeacherEnsemble`, or None where batches bring stored answers."""
         return self._sides.teacher
@@ -131,10 +124,7 @@ class Distiller(KerasTrainer, keras.Model):
 
     @property
     def distillation_loss_weights(self):
-        """The list of factors, a number or schedule for each loss.
-
-        Set it, or an entry of it: numbers take effect at the next step.
-        """
+        """The list of factors. An entry that is set takes effect at the next step."""
         return self._loss_weights.as_list()
 
     @distillation_loss_weights.setter
@@ -144,10 +134,7 @@ class Distiller(KerasTrainer, keras.Model):
     @property
     def ignore_class(self):
         """The class index that the label loss of a single output ignores, or None."""
-        names = self._sides.student_names()
-        if self._label_loss is None or names is None or len(names) > 1:
-            return None
-        return self._label_loss.meanings(names)[names[0]].ignore_class
+        return self._label_loss and self._label_loss.ignore_class
 
     def build(self, input_shape=None):
         """Build the student and, where losses need them, the projectors."""
@@ -174,13 +161,11 @@ class Distiller(KerasTrainer, keras.Model):
         Args:
             optimizer: Of the student (and projectors).
             loss: Label loss on the student's outputs, as in `keras.Model.compile`; not
-                needed with `student_loss_weight=0`. It gets the labels as you give
-                them, and says what they mean: of Keras's sparse categorical
-                cross-entropy, class indices, where `keras_kd.UNLABELED` (-1) and its
-                `ignore_class` stand for none; of its categorical one, rows, where all
-                zeros stand for none; of any other, no label is missing. A loss of your
-                own may say so by an attribute `labels = "class_indices"` or
-                `"one_hot"`.
+                needed with `student_loss_weight=0`. It gets the labels as you give them
+                and says what they mean. Of Keras's sparse categorical cross-entropy,
+                `keras_kd.UNLABELED` (-1) and its `ignore_class` stand for no label, of
+                its categorical one a row of zeros, of any other nothing. A loss of your
+                own may have an attribute `labels`, "class_indices" or "one_hot".
             metrics: Label metrics, without sample weights, of rows that have a label.
             loss_weights: One factor an output, where there are several.
             weighted_metrics: Label metrics, with sample weights.
@@ -220,8 +205,7 @@ class Distiller(KerasTrainer, keras.Model):
             auto_scale_loss=False,
             **for_keras,
         )
-        # Written to __dict__: Keras must not track what is in it.
-        vars(self).update(_compiled_with=compiled_with, loss=loss)
+        vars(self).update(_compiled_with=compiled_with, loss=loss)  # not tracked
         self._label_loss = loss and LabelLoss(loss, loss_weights)
         self._trackers = None
         names = self._sides.student_names()
@@ -235,8 +219,11 @@ class Distiller(KerasTrainer, keras.Model):
     def train_step(self, data):
         batch = unpack_batch(data)
         if self._class_weight is not None:
-            batch = self._weighed_by_class(batch)
-        teacher = self._sides.teacher_forward(batch)
+            batch = self._sides.weighed_by_class(
+                batch, self._class_weight, self._label_loss
+            )
+        alone = self._student_loss_weight.number == 1.0  # the labels
+        teacher = self._sides.teacher_forward(batch, labels_suffice=alone)
         with tf.GradientTape() as tape:
             student = self._sides.student_forward(self, batch, training=True)
             loss, step = self._loss_of_step(batch, teacher, student, training=True)
@@ -244,23 +231,16 @@ class Distiller(KerasTrainer, keras.Model):
         weights = self.trainable_weights
         if not weights:
             arguments.raise_untrainable(self.student)
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(scaled_loss, weights), weights, strict=True)
-        )
+        gradients = tape.gradient(scaled_loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self._logs(batch, loss, step)
 
     def test_step(self, data):
         batch = unpack_batch(data)
-        teacher = None  # a set without stored answers says something of labels
-        if self.teacher is not None or batch.has_stored_answers:
-            teacher = self._sides.teacher_forward(batch)
+        teacher = self._sides.teacher_forward(batch, labels_suffice=True)
         student = self._sides.student_forward(self, batch, training=False)
-        return self._logs(
-            batch, *self._loss_of_step(batch, teacher, student, training=False)
-        )
-
-    def predict_step(self, data):
-        return self(unpack_batch(data).x, training=False)
+        loss, step = self._loss_of_step(batch, teacher, student, training=False)
+        return self._logs(batch, loss, step)
 
     @property
     def metrics(self):
@@ -268,32 +248,20 @@ class Distiller(KerasTrainer, keras.Model):
         if not self.compiled or self._trackers is None:
             return []
         compiled = [self._compile_metrics] if self._compile_metrics else []
-        inner = [  # what layers of the student keep; not what it was compiled with
-            metric
-            for layer in self.student._flatten_layers()
-            if not isinstance(layer, keras.Model)
-            for metric in layer.metrics
-        ]
-        ours = self._trackers
+        parts = self.student._flatten_layers()  # not what it was compiled with
+        layers = [x for x in parts if not isinstance(x, keras.Model)]
+        ours, inner = self._trackers, [m for layer in layers for m in layer.metrics]
         return [*ours.of_losses, *compiled, *ours.of_fidelity, *inner]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The objective of a batch, as in `keras.Model.compute_loss`.
+        """The objective of a batch; under a strategy, this replica's share of it.
 
         In a step, teacher and features are those of the forward passes that it has run;
         elsewhere both models are called. A subclass may override it, and call it.
-
-        Args:
-            x: Inputs.
-            y: Targets as in `fit`, with stored answers where there is no teacher.
-            y_pred: The student's outputs. Defaults to those of a forward pass.
-            sample_weight: As in `fit`.
-            training: Mode of the student, where it is called. Defaults to True.
-
-        Returns:
-            Scalar; under a strategy this replica's share of the objective.
+        Arguments as in `keras.Model.compute_loss`; `y` as in `fit`, and `y_pred`
+        defaults to the outputs of a forward pass in mode `training`.
         """
         if not self.compiled:
             arguments.raise_uncompiled()
@@ -322,7 +290,7 @@ class Distiller(KerasTrainer, keras.Model):
                 outputs,
                 {id(tensor): name for name, tensor in named.items()},
                 self._label_loss,
-                filters_rows=not self.jit_compile,
+                filters_rows=not self.jit_compile and not self._has_replicas(),
             )
         return self.get_metrics_result()
 
@@ -351,10 +319,7 @@ class Distiller(KerasTrainer, keras.Model):
                 distillation = self._terms(step, factors)
         if len(self._projectors) < self._terms.num_layers:
             self._projectors = self._terms.trained_layers
-        num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        step.objective = objective(
-            labels, distillation, weight, self.losses, num_examples
-        )
+        step.objective = objective(labels, distillation, weight, self.losses, batch)
 
     def _examples(self, batch, step):
         """`{output: Examples}`, resolved once for losses and metrics."""
@@ -371,20 +336,11 @@ class Distiller(KerasTrainer, keras.Model):
 
     def _logs(self, batch, loss, step):
         """All logs, from what the step has computed; no model is called."""
-        absent = set()
         if step.objective is None:  # a subclass computes another loss
-            absent = self._trackers.names_of_terms()
-            num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-            step.objective = objective({}, None, 0.0, [], num_examples)
             step.examples = self._examples(batch, step)
-        self._trackers.update_losses(loss, step.objective)
-        if step.teacher is None:
-            absent = self._trackers.names_without_a_teacher()
-        else:
-            examples = step.examples
-            if self._sides.has_probabilities:
-                examples = self._sides.with_logits(examples)
-            self._trackers.update_fidelity(examples)
+        absent = self._trackers.update(loss, step, self._sides, batch)
+        if step.teacher is None and self._student_loss_weight.number == 1.0:
+            absent.discard("loss")  # that of the labels is all of it
         logs = self.compute_metrics(
             batch.x, batch.y, step.student.structure, batch.sample_weight
         )
@@ -401,14 +357,13 @@ class Distiller(KerasTrainer, keras.Model):
         )
         step.examples = self._examples(batch, step)
         self._terms(step, [0.0] * len(self._terms.losses))
-        self._projectors = self._terms.trained_layers
+        self._build_projectors()
 
     def _make_trackers(self, names):
         """Create the trackers, in the scope of the strategy that trains."""
-        loss = self._label_loss
         with self.distribute_strategy.scope():
             self._trackers = Trackers(
-                loss.outputs_with_loss(names) if loss else [],
+                self._label_loss.outputs_with_loss(names) if self._label_loss else [],
                 self._terms.num_parts(names),
                 self._sides.fidelity_outputs(names),
                 self._compiled_with["fidelity_metrics"],
@@ -426,29 +381,16 @@ class Distiller(KerasTrainer, keras.Model):
             *self._terms.losses,
         ]
 
-    def _weighed_by_class(self, batch):
-        weights = self._sides.weights_by_class(
-            self._class_weight, batch, self._label_loss
-        )
-        return batch._replace(sample_weight=weights)
-
-    def export(self, filepath, *args, **kwargs):
-        """Export the student: what it gives is what a call of the distiller gives."""
-        return self.student.export(filepath, *args, **kwargs)
-
     def get_config(self):
-        losses = arguments.losses_by_output(
-            self.distillation_losses, self._terms.outputs
-        )
-        teacher = self.teacher
+        losses, outputs = self.distillation_losses, self._terms.outputs
+        losses = arguments.losses_by_output(losses, outputs)
+        weights = self._loss_weights.hyperparameters
         return {
             "name": self.name,
-            "teacher": None if teacher is None else LiveConfig.of(teacher),
+            "teacher": self.teacher and LiveConfig.of(self.teacher),
             "student": architecture(self.student),
             "distillation_losses": keras.saving.serialize_keras_object(losses),
-            "distillation_loss_weights": [
-                weight.config for weight in self._loss_weights.hyperparameters
-            ],
+            "distillation_loss_weights": [weight.config for weight in weights],
             "student_loss_weight": self._student_loss_weight.config,
         }
 
@@ -456,13 +398,3 @@ class Distiller(KerasTrainer, keras.Model):
     def from_config(cls, config, custom_objects=None):
         values = config.items()
         return cls(**{k: LiveConfig.object_of(v, custom_objects) for k, v in values})
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(self._compiled_with)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)

@@ -31,6 +31,12 @@ class LabelLoss:
         self._loss_weights = loss_weights
         self._matched = {}
 
+    @property
+    def ignore_class(self):
+        """That of the loss, where there is one loss; else None."""
+        losses = keras.tree.flatten(self._loss)
+        return meaning_of(losses[0]).ignore_class if len(losses) == 1 else None
+
     def by_output(self, names):
         """`{output name: loss}`; None where an output has no loss."""
         return self._match(tuple(names))[0]

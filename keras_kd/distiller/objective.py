@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -29,13 +30,14 @@ class Objective(NamedTuple):
 
 
 def objective(
-    label_terms, distillation_terms, student_loss_weight, extra_losses, num_examples
+    label_terms, distillation_terms, student_loss_weight, extra_losses, batch
 ):
     """w * labels + (1 - w) * distillation + extra losses, over the global batch.
 
     Each part of a term is its weighted sum here over its size on all replicas, so the
     shares add up to the objective however unevenly a batch is cut.
     """
+    num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
     weights = [student_loss_weight, 1.0 - student_loss_weight]
     groups = [label_terms.values(), (distillation_terms or {}).values()]
     parts = [

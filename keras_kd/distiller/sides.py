@@ -83,9 +83,14 @@ class Sides:
             and not self._is_multi_label(pairs[name])
         ]
 
-    def teacher_forward(self, batch):
-        """Logits of the teacher, stored or live, and its tapped features."""
+    def teacher_forward(self, batch, labels_suffice=False):
+        """Logits of the teacher, stored or live, and its tapped features.
+
+        None where there are none and `labels_suffice`.
+        """
         stored = batch.teacher_logits is not None or batch.teacher_probs is not None
+        if self.teacher is None and not stored and labels_suffice:
+            return None
         if stored or self.teacher is None or batch.temperature is not None:
             arguments.check_answers(batch, self.teacher is not None, self._terms)
         if stored:
@@ -182,8 +187,8 @@ class Sides:
                 found[name] = one._replace(student=log_of(one.student))
         return found
 
-    def weights_by_class(self, class_weight, batch, label_loss):
-        """The weight of each label of the single output, that of its class."""
+    def weighed_by_class(self, batch, class_weight, label_loss):
+        """The batch, each label of its single output weighed by its class."""
         names = self.student_names() or ["output"]
         if batch.sample_weight is not None or not ops.is_tensor(batch.labels):
             raise ValueError(
@@ -194,7 +199,8 @@ class Sides:
         meaning = Meaning(AS_GIVEN)
         if label_loss and len(names) == 1:
             meaning = label_loss.meanings(names)[names[0]]
-        return weights_by_class(class_weight, batch.labels, meaning)
+        weights = weights_by_class(class_weight, batch.labels, meaning)
+        return batch._replace(sample_weight=weights)
 
     def _symbolic(self):
         """Symbolic outputs of the live teacher, or None."""

@@ -5,6 +5,7 @@ from keras import ops
 from keras_kd._common.examples import weigh, weighted_sum
 from keras_kd._common.metric_update import needs_labels, update_of
 from keras_kd._common.streaming import StreamingMean, SumOfMeans
+from keras_kd.distiller.objective import objective
 from keras_kd.metrics.scores import agreement_values, predictive_kl_values
 
 
@@ -57,31 +58,20 @@ class Trackers:
         ]
         self.of_fidelity += [metric for metric, _ in self._extra]
 
-    def names_of_terms(self):
-        """Names of what another loss than the distiller's own says nothing of."""
-        metrics = [*self._labels.metrics, *self._distillation.metrics]
-        return {metric.name for metric in metrics}
-
-    def names_without_a_teacher(self):
-        """Names of what a batch without the teacher's answers says nothing of."""
-        metrics = [*self._distillation.metrics, *self.of_fidelity]
-        return {"loss", *(metric.name for metric in metrics)}
-
-    def update_losses(self, loss, objective):
-        """Take note of a batch: what was optimised, and the terms of it."""
-        rest = (loss - objective.of_parts) * objective.all_examples
-        totals = [factor * total for total, _, factor in objective.parts]
-        sizes = [size for _, size, _ in objective.parts]
-        absent = [0.0] * (self._num_parts - len(totals))  # what this batch has not
-        num_examples = ops.cast(objective.num_examples, "float32")
-        self.loss.update_state(
-            [*totals, *absent, rest], [*sizes, *absent, num_examples]
-        )
-        self._labels.update(objective.label_terms)
-        self._distillation.update(objective.distillation_terms)
-
-    def update_fidelity(self, examples):
-        """`{output: Examples}`; masked positions and weights of 0 do not count."""
+    def update(self, loss, step, sides, batch):
+        """Take note of a step; names of what it says nothing of."""
+        absent = set()
+        if step.objective is None:  # another loss than the distiller's own
+            absent = {metric.name for metric in self.of_losses[1:]}
+            step.objective = objective({}, None, 0.0, [], batch)
+        self._update_losses(loss, step.objective)
+        if step.teacher is None:
+            metrics = [*self._distillation.metrics, *self.of_fidelity]
+            return {"loss", *(metric.name for metric in metrics)}
+        examples = step.examples
+        if sides.has_probabilities:
+            examples = sides.with_logits(examples)
+        # Masked positions and weights of 0 do not count.
         for name, (agreement, kl) in self._fidelity.items():
             one = examples[name]
             if one.teacher is None:
@@ -91,6 +81,20 @@ class Trackers:
             kl.add_values(weigh(predictive_kl_values(*sides), one))
         for _, update in self._extra:
             update(next(iter(examples.values())))
+        return absent
+
+    def _update_losses(self, loss, found):
+        """What was optimised, and the terms of it."""
+        rest = (loss - found.of_parts) * found.all_examples
+        totals = [factor * total for total, _, factor in found.parts]
+        sizes = [size for _, size, _ in found.parts]
+        absent = [0.0] * (self._num_parts - len(totals))  # what this batch has not
+        num_examples = ops.cast(found.num_examples, "float32")
+        self.loss.update_state(
+            [*totals, *absent, rest], [*sizes, *absent, num_examples]
+        )
+        self._labels.update(found.label_terms)
+        self._distillation.update(found.distillation_terms)
 
 
 class _TermTrackers:
