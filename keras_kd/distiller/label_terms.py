@@ -100,8 +100,13 @@ def _readable(labels, examples):
     return without_missing(labels, weight)
 
 
+_SMALL = ("int8", "uint8", "int16", "uint16")  # 2 * y - 1 of such is no such number
+
+
 def _values(loss, labels, outputs, sample_weight):
     """What a loss says of each example; a scalar where it says no more."""
+    if keras.backend.standardize_dtype(labels.dtype) in _SMALL:
+        labels = ops.cast(labels, "int32")
     if _reduces_itself(loss):
         if sample_weight is not None:
             return loss(labels, outputs, sample_weight)
