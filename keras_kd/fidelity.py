@@ -322,7 +322,8 @@ def as_classifier(model):
     else:
         model = getattr(model, "student", model)  # a Distiller stands for its student
         kinds = [output_kind(model)] if isinstance(model, keras.Model) else [None]
-    return TeacherEnsemble(model, from_logits=[k != "probabilities" for k in kinds])
+    from_logits = {"logits": True, "probabilities": False}  # a doubt is for it to say
+    return TeacherEnsemble(model, from_logits=[from_logits.get(k) for k in kinds])
 
 
 def _generalization_metrics(num_bins):

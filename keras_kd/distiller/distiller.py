@@ -291,7 +291,7 @@ class Distiller(KerasTrainer, keras.Model):
         if step is None:
             step = StepUnderWay(
                 self._sides.teacher_forward(batch),
-                self._sides.student_forward(self, batch, training),
+                self._sides.student_forward(self, batch, training, y_pred),
             )
         if y_pred is not None and y_pred is not step.student.structure:
             step.student = self._sides.with_outputs(step.student, y_pred)
