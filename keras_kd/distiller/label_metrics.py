@@ -97,17 +97,18 @@ def _update_filtered(metric, meaning, y_true, y_pred, weight):
         return _update_weighed(metric, meaning, y_true, y_pred, weight)
     has_label = labelled > 0
 
-    def whole():
-        metric.update_state(y_true, y_pred, sample_weight=weight)
+    sides = [y_true, y_pred]
+    if weight is not None:
+        sides.append(broadcast_weight(weight, labelled))
 
-    def in_part():
-        rows = [tf.boolean_mask(side, has_label) for side in (y_true, y_pred)]
-        part = weight
-        if weight is not None:
-            part = tf.boolean_mask(broadcast_weight(weight, labelled), has_label)
-        metric.update_state(*rows, sample_weight=part)
-
-    return tf.cond(tf.reduce_all(has_label), whole, in_part)
+    # No update in a branch: a symbolic build would keep what only that branch holds.
+    rows = tf.cond(
+        tf.reduce_all(has_label),
+        lambda: sides,
+        lambda: [tf.boolean_mask(side, has_label) for side in sides],
+    )
+    weight = None if weight is None else rows.pop()
+    metric.update_state(*rows, sample_weight=weight)
 
 
 def _update_weighed(metric, meaning, y_true, y_pred, weight):

@@ -129,6 +129,18 @@ ROWS = [
         ValueError,
         ["of one shape", r"\(2, 3\), \(2, 4\)"],
     ),
+    Row(
+        "k of 0",
+        lambda: metrics.Agreement(k=0),
+        ValueError,
+        ["k=0", "at least 1"],
+    ),
+    Row(
+        "half a bin",
+        lambda: metrics.ExpectedCalibrationError(num_bins=0.5),
+        TypeError,
+        ["num_bins=0.5", "whole number"],
+    ),
 ]
 
 

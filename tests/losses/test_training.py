@@ -89,10 +89,8 @@ def test_a_small_step_in_keras_own_distiller_lowers_it(cls, values_in_keras_dist
 
 @pytest.mark.parametrize("cls", NEEDS_OURS)
 def test_a_loss_that_trains_weights_refuses_keras_own_distiller(cls):
-    model = keras.distillation.Distiller(*networks(), make(cls))
-    model.compile("sgd", sparse_cross_entropy(), run_eagerly=True)
     with pytest.raises(ValueError, match=r"keras_kd\.Distiller"):
-        model.fit(*noise(), batch_size=24, verbose=0)
+        keras.distillation.Distiller(*networks(), make(cls))
 
 
 @pytest.fixture(scope="module")
