@@ -2,6 +2,7 @@
 
 import collections.abc
 import os
+from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -20,9 +21,10 @@ from keras_kd._common.output_kind import (
     INDEPENDENT_PROBABILITIES,
     LINEAR,
     PROBABILITIES,
+    check_probabilities,
     log_of,
     output_kinds,
-    refuse_distributions,
+    refuse_probabilities,
 )
 from keras_kd._common.outputs import in_structure_of, named_outputs, symbolic_outputs
 from keras_kd._common.saving import LiveConfig, architecture
@@ -40,8 +42,8 @@ class TeacherEnsemble(keras.Model):
 
     What a member ends in is read off its last layer: with `from_logits=False`, outputs
     of a softmax come as log p, those of a sigmoid as log(p / (1 - p)). A member that
-    does not tell is taken to give logits; where each row of its first batch is a
-    distribution, an error asks to state `from_logits`.
+    does not tell is taken to give logits; where all numbers of a batch lie in [0, 1],
+    an error asks to state `from_logits`.
 
     Members are always called with `training=False` and never changed: no weight,
     statistic, seed or `trainable` flag of theirs differs after a call. (A member that
@@ -146,7 +148,7 @@ class TeacherEnsemble(keras.Model):
         outputs = []
         for member, kinds in zip(self._members.models, self._kinds, strict=True):
             given = self._call_frozen(member, inputs)
-            if set(kinds) != {LINEAR}:
+            if any(known.kind != LINEAR for known in kinds):
                 given = _as_logits(given, kinds, member)
             if outputs:
                 given = in_structure_of(self.members[0], outputs[0], member, given)
@@ -192,16 +194,39 @@ class TeacherEnsemble(keras.Model):
 
         >>> tagger = keras.Sequential(
         ...     [keras.Input((4,)), keras.layers.Dense(3, activation="sigmoid")])
-        >>> keras_kd.TeacherEnsemble(tagger).is_multi_label("output_0")
+        >>> teacher = keras_kd.TeacherEnsemble(tagger, from_logits=False)
+        >>> teacher.is_multi_label("output_0")
         True
         """
+        return self._of_output(name, self._independent)
+
+    def is_of_probabilities(self, name):
+        """Whether an output, by its name, is the logits of probabilities.
+
+        Example:
+
+        >>> classifier = keras.Sequential(
+        ...     [keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+        >>> teacher = keras_kd.TeacherEnsemble(classifier, from_logits=False)
+        >>> teacher.is_of_probabilities("output_0")
+        True
+        """
+        return self._of_output(name, self._of_probabilities)
+
+    def _of_output(self, name, of_all):
+        """What a function of the number of outputs says of one, by its name."""
         structure = symbolic_outputs(self.members[0])
         if structure is None:
-            return self._independent(1)[0]
-        kinds = self._independent(len(keras.tree.flatten(structure)))
-        kinds = keras.tree.pack_sequence_as(structure, kinds)
-        kinds = named_outputs(self.members[0], kinds)
-        return kinds.get(name, next(iter(kinds.values())))
+            return of_all(1)[0]
+        found = of_all(len(keras.tree.flatten(structure)))
+        found = keras.tree.pack_sequence_as(structure, found)
+        found = named_outputs(self.members[0], found)
+        return found.get(name, next(iter(found.values())))
+
+    def _of_probabilities(self, num_outputs):
+        kinds = self._kinds[0]
+        kinds = kinds if len(kinds) == num_outputs else kinds[:1] * num_outputs
+        return [known.kind in PROBABILITIES for known in kinds]
 
     def _independent(self, num_outputs):
         """For each output, whether its classes are independent of one another."""
@@ -209,7 +234,7 @@ class TeacherEnsemble(keras.Model):
             return [self.multi_label] * num_outputs
         kinds = self._kinds[0]
         kinds = kinds if len(kinds) == num_outputs else kinds[:1] * num_outputs
-        return [kind == INDEPENDENT_PROBABILITIES for kind in kinds]
+        return [known.kind == INDEPENDENT_PROBABILITIES for known in kinds]
 
     def _combine_one_output(self, logits, multi_label):
         shapes = [tuple(z.shape) for z in logits]
@@ -315,26 +340,43 @@ def _as_logits(outputs, kinds, member):
     leaves = keras.tree.flatten(outputs)
     kinds = kinds if len(kinds) == len(leaves) else kinds[:1] * len(leaves)
     logits = [
-        _logits_of_kind(leaf, kind, member)
-        for leaf, kind in zip(leaves, kinds, strict=True)
+        _logits_of_kind(leaf, known, member)
+        for leaf, known in zip(leaves, kinds, strict=True)
     ]
     return keras.tree.pack_sequence_as(outputs, logits)
 
 
-def _logits_of_kind(outputs, kind, member):
+class _Kind(NamedTuple):
+    """What an output is, and how that is known."""
+
+    kind: str | None  # of _common.output_kind
+    is_read: bool  # off the model, which needs no check
+    of_classes: bool = False  # whether stated probabilities may be of nothing else
+
+
+def _logits_of_kind(outputs, known, member):
     """Logits of what was stated or read to be of some kind, or is in doubt (None)."""
-    if kind == LINEAR:
+    if known.kind == LINEAR:
         return outputs
-    if kind is None:
-        return refuse_distributions(
+    if known.kind is None:
+        return refuse_probabilities(
             outputs,
-            f"Teacher {member.name!r} does not say what it gives, and each row of this "
-            "batch is a distribution over the classes. State it: "
+            f"Teacher {member.name!r} does not say what it gives, and all numbers of "
+            "this batch lie between 0 and 1, as probabilities do. State it: "
             "`TeacherEnsemble(members, from_logits=False)` for probabilities, "
             "from_logits=True for logits.",
         )
+    if not known.is_read:
+        outputs = check_probabilities(
+            outputs,
+            f"Outputs of teacher {member.name!r} are no probabilities over classes, "
+            "although from_logits=False says so. Pass `TeacherEnsemble(members, "
+            "from_logits=False, multi_label=True)` for the probability of each class "
+            "by itself (a sigmoid each), from_logits=True for logits.",
+            of_classes=known.of_classes,
+        )
     logits = log_of(outputs)
-    if kind == INDEPENDENT_PROBABILITIES:
+    if known.kind == INDEPENDENT_PROBABILITIES:
         logits = logits - log_of(1.0 - outputs)
     return with_mask_of(outputs, logits)
 
@@ -367,12 +409,13 @@ def _resolved_kinds(member, from_logits, multi_label):
             f"Teacher {member.name!r} ends in logits but `from_logits=False` says "
             "probabilities. Pass `from_logits=True`."
         )
-    stated = None
+    stated = _Kind(None, is_read=False)
     if from_logits is not None:
         probabilities = (
             INDEPENDENT_PROBABILITIES if multi_label else CLASS_PROBABILITIES
         )
-        stated = LINEAR if from_logits else probabilities
+        kind = LINEAR if from_logits else probabilities
+        stated = _Kind(kind, is_read=False, of_classes=multi_label is None)
     contradicted = CLASS_PROBABILITIES if multi_label else INDEPENDENT_PROBABILITIES
     if multi_label is not None and contradicted in read:
         raise ValueError(
@@ -380,4 +423,4 @@ def _resolved_kinds(member, from_logits, multi_label):
             f"{'softmax' if multi_label else 'sigmoid'}. Leave it out: it is read off "
             "the last layer."
         )
-    return [stated if kind is None else kind for kind in read]
+    return [stated if kind is None else _Kind(kind, is_read=True) for kind in read]

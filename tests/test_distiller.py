@@ -236,7 +236,9 @@ def test_several_losses_are_logged_by_name():
     )
     z_t, z_s = float64_logits(teacher, x), float64_logits(student, x)
     hidden = keras.Model(teacher.input, teacher.get_layer("hidden").output)(x)
-    projected = z_s @ np.asarray(distiller.projectors["odd_pair"][0].kernel, "float64")
+    projected = z_s @ np.asarray(
+        distiller.get_projectors()["odd_pair"][0].kernel, "float64"
+    )
     values = {
         "knowledge_distillation": knowledge_distillation(z_t, z_s, 4.0),
         "knowledge_distillation_2": knowledge_distillation(z_t, z_s, 1.0),

@@ -31,9 +31,10 @@ def have_names(model, outputs):
     """
     if isinstance(outputs, dict):
         return True
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     tensors = getattr(model, "outputs", None) or []
     layers = [_source(tensor) for tensor in tensors]
-    if not isinstance(outputs, (list, tuple)) or len(layers) != len(outputs):
+    if len(layers) != len(outputs):
         return False
     names = [getattr(layer, "name", None) for layer in layers]
     return len(set(names)) == len(names) and not any(map(_is_made_up, layers))
@@ -90,8 +91,6 @@ def in_structure_of(reference, reference_outputs, model, outputs):
     Raises:
         ValueError: Where an output of the reference has none that belongs to it.
     """
-    if not keras.tree.is_nested(reference_outputs):
-        return _only(model, outputs)
     ours = named_outputs(reference, reference_outputs)
     theirs = named_outputs(model, outputs)
     by_name = have_names(reference, reference_outputs) and have_names(model, outputs)
@@ -100,8 +99,11 @@ def in_structure_of(reference, reference_outputs, model, outputs):
         raise ValueError(
             f"The outputs of {model.name!r}, {list(theirs)}, do not say which belongs "
             f"to which of {list(ours)} of {reference.name!r}. Name them alike: "
-            "`keras.Model(model.inputs, {'name': output, ...})`."
+            "`keras.Model(model.inputs, {'name': output, ...})`; a model with outputs "
+            "that others lack cannot come first."
         )
+    if not keras.tree.is_nested(reference_outputs):
+        return theirs[pairs[next(iter(ours))]]
     if isinstance(reference_outputs, dict):
         return {name: theirs[pairs[name]] for name in reference_outputs}
     return type(reference_outputs)(theirs[pairs[name]] for name in ours)
@@ -115,16 +117,6 @@ def _default_names(model, count):
     if isinstance(structure, dict) and len(structure) == count:
         return list(structure)
     return [f"output_{i}" for i in range(count)]
-
-
-def _only(model, outputs):
-    leaves = keras.tree.flatten(outputs)
-    if len(leaves) != 1:
-        raise ValueError(
-            f"{model.name!r} has {len(leaves)} outputs where one is compared. Make a "
-            "`keras.Model(model.inputs, model.outputs[i])` for the one that you mean."
-        )
-    return leaves[0]
 
 
 def _source(tensor):

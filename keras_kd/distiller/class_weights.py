@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_kd._common.checks import check_number, check_whole_number
-from keras_kd._common.labels import CLASS_INDICES, ONE_HOT
+from keras_kd._common.labels import CLASS_INDICES, ONE_HOT, labelled_by
 
 
 def checked_class_weight(class_weight):
@@ -52,9 +52,12 @@ def weights_by_class(class_weight, labels, meaning):
             "Give `sample_weight` instead."
         )
     if is_rows:
-        labelled = tf.reduce_any(labels != 0, axis=-1)
+        if meaning.kind != ONE_HOT:
+            labels = _each_of_one_class(labels)
         classes = tf.argmax(labels, axis=-1, output_type="int32")
-        classes = tf.where(labelled, classes, -1)
+        labelled = labelled_by(meaning, labels)
+        if labelled is not None:
+            classes = tf.where(labelled > 0, classes, -1)
     else:
         classes = labels[..., 0] if rank > 1 and last == 1 else labels
         if classes.dtype.is_floating:
@@ -64,3 +67,18 @@ def weights_by_class(class_weight, labels, meaning):
     for index, factor in class_weight:
         weight = tf.where(classes == index, tf.cast(factor, "float32"), weight)
     return weight
+
+
+def _each_of_one_class(rows):
+    """The rows, or an error where they may be anything but one class each."""
+    sums = tf.reduce_sum(tf.cast(rows, "float32"), axis=-1)
+    rule = (
+        "`class_weight` needs one class an example: indices `(batch,)` or rows that "
+        "add up to 1. For labels of each position, or of several classes at once, give "
+        "`sample_weight`, or a label loss that says `labels = 'class_indices'`. Sums "
+        "of rows received:"
+    )
+    with tf.control_dependencies(
+        [tf.debugging.Assert(tf.reduce_all(tf.abs(sums - 1) < 1e-2), [rule, sums])]
+    ):
+        return tf.identity(rows)

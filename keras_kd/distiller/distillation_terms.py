@@ -87,11 +87,15 @@ class DistillationTerms:
 
     def compared(self, names):
         """`[(loss name, output, what it compares)]` of losses on predictions."""
+        return [row for row in self.on_outputs(names) if row[-1] != "features"]
+
+    def on_outputs(self, names):
+        """The same of all losses that compare outputs with outputs."""
         rows = zip(self.names, self.losses, self.outputs, self._taps, strict=True)
         return [
             (name, output, loss.compares)
             for name, loss, given, taps in rows
-            if not any(taps) and loss.compares != "features"
+            if not any(taps)
             for output in (names if given is None else [given])
         ]
 

@@ -117,8 +117,7 @@ class Distiller(KerasTrainer, keras.Model):
         """The `TeacherEnsemble`, or None where batches bring stored answers."""
         return self._sides.teacher
 
-    @property
-    def projectors(self):
+    def get_projectors(self):
         """`{loss name: layers}`: what trains with the student, and is no part of it."""
         return self._terms.layers_by_loss
 
@@ -269,7 +268,7 @@ class Distiller(KerasTrainer, keras.Model):
         if step is None:
             step = StepUnderWay(
                 self._sides.teacher_forward(batch),
-                self._sides.student_forward(self, batch, training),
+                self._sides.student_forward(self, batch, training, y_pred),
             )
         if y_pred is not None and y_pred is not step.student.structure:
             step.student = self._sides.with_outputs(step.student, y_pred)

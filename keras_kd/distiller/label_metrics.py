@@ -12,6 +12,7 @@ from keras_kd._common.labels import (
     labelled_by,
     readable,
 )
+from keras_kd._common.outputs import match_to_outputs
 
 # Metrics that are over class indices whatever the loss, or without one.
 _OVER_CLASS_INDICES = (
@@ -38,25 +39,39 @@ def update_label_metrics(compiled, batch, outputs, names, label_loss, *, filters
         filters_rows: Whether the step may leave out rows.
     """
     meanings = label_loss.meanings(list(names.values())) if label_loss else {}
+    labels, unlabelled = _of_all_outputs(batch.labels, outputs, names)
     if not compiled.built:
-        compiled.build(batch.labels, outputs)
-    y_trues, y_preds = compiled._flatten_y(batch.labels), compiled._flatten_y(outputs)
-    weights = [None]
-    if batch.sample_weight is not None:
-        weights = compiled._flatten_y(batch.sample_weight)
-    if len(weights) < len(y_preds):
-        weights = weights[:1] * len(y_preds)
+        compiled.build(labels, outputs)
+    y_trues, y_preds = compiled._flatten_y(labels), compiled._flatten_y(outputs)
+    weights = match_to_outputs(
+        "sample_weight", batch.sample_weight, list(names.values()), shared=True
+    )
     update = _update_filtered if filters_rows else _update_weighed
     for i, (y_true, y_pred) in enumerate(zip(y_trues, y_preds, strict=True)):
-        meaning = meanings.get(names[id(y_pred)])
+        name = names[id(y_pred)]
+        meaning, weight_of_output = meanings.get(name), weights[name]
         y_true = ops.convert_to_tensor(y_true)
         for metrics, weight in (
             (_of_output(compiled._flat_metrics, i), None),
-            (_of_output(compiled._flat_weighted_metrics, i), weights[i]),
+            (_of_output(compiled._flat_weighted_metrics, i), weight_of_output),
         ):
+            if metrics and name in unlabelled:
+                raise ValueError(
+                    f"`metrics` has some of the output {name!r}, of which "
+                    "`y` brings no labels. Give them, or leave these metrics out."
+                )
             for metric in metrics:
                 of_metric = meaning or _meaning_for(metric)
                 update(metric, of_metric, y_true, y_pred, weight)
+
+
+def _of_all_outputs(labels, outputs, names):
+    """`(labels, outputs without any)`; Keras looks for each, also where none counts."""
+    if not isinstance(labels, dict):
+        return labels, ()
+    tensors = {names[id(tensor)]: tensor for tensor in keras.tree.flatten(outputs)}
+    unlabelled = [name for name in tensors if labels.get(name) is None]
+    return {**labels, **{name: tensors[name] for name in unlabelled}}, unlabelled
 
 
 def _of_output(metrics, index):

@@ -102,8 +102,13 @@ def label_values(loss, meaning, examples):
     return weigh(values, examples._replace(mask=mask), of_labels=True)
 
 
+_SMALL = ("int8", "uint8", "int16", "uint16")  # 2 * y - 1 of such is no such number
+
+
 def _values(loss, labels, outputs, sample_weight):
     """What a loss says of each example; a scalar where it says no more."""
+    if keras.backend.standardize_dtype(labels.dtype) in _SMALL:
+        labels = ops.cast(labels, "int32")
     function = loss
     if not isinstance(loss, keras.losses.Loss):
         labels, outputs = _at_one_rank(labels, outputs)

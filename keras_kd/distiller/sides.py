@@ -12,8 +12,9 @@ from keras_kd._common.output_kind import (
     CLASS_PROBABILITIES,
     INDEPENDENT_PROBABILITIES,
     PROBABILITIES,
+    check_probabilities,
     log_of,
-    logits_of_rows,
+    logits_of_stored,
     output_kinds,
     refuse_distributions,
 )
@@ -116,13 +117,16 @@ class Sides:
         weights = self.teacher.member_weights
         return Forward(outputs, structure, features, members, weights)
 
-    def student_forward(self, call, batch, training):
-        """Outputs of the student and its tapped features, in one pass."""
+    def student_forward(self, call, batch, training, structure=None):
+        """Outputs of the student and its tapped features, in one pass.
+
+        `structure`: its outputs, where they are there: then only taps need a pass.
+        """
         layers, features = self._terms.student_layers, {}
         if layers:
             with record_outputs(layers) as features:
                 structure = call(batch.x, training=training)
-        else:
+        elif structure is None:
             structure = call(batch.x, training=training)
         return self.with_outputs(Forward({}, None, features), structure)
 
@@ -138,11 +142,9 @@ class Sides:
     def examples(self, batch, teacher, student, meanings, *, needs_classes):
         """`{output: Examples}`; `meanings` of the labels by output."""
         names = list(student.outputs)
-        labels = weights = answers = dict.fromkeys(names)
-        if batch.labels is not None and (meanings or needs_classes):
-            labels = {self._lone_name: batch.labels}
-            if self._lone_name is None or not tf.is_tensor(batch.labels):
-                labels = match_to_outputs("y", batch.labels, names, shared=False)
+        weights = answers = dict.fromkeys(names)
+        needs_labels = bool(meanings) or needs_classes
+        labels = self._labels(batch, names) if needs_labels else weights
         if batch.sample_weight is not None:
             weights = match_to_outputs(
                 "sample_weight", batch.sample_weight, names, shared=True
@@ -178,6 +180,12 @@ class Sides:
                 one = _with_labels(one, labels[name], meaning, needs_classes)
             found[name] = one
         return found
+
+    def _labels(self, batch, names):
+        """`{output: labels}`, as they were given."""
+        if self._lone_name is not None and tf.is_tensor(batch.labels):
+            return {self._lone_name: batch.labels}
+        return match_to_outputs("y", batch.labels, names, shared=False)
 
     def with_logits(self, examples):
         """`Examples` in which a student's probabilities over classes are log p."""
@@ -225,11 +233,12 @@ class Sides:
     def _stored(self, batch):
         """A batch's own answers as logits."""
         if batch.teacher_probs is not None:
-            structure = keras.tree.map_structure(log_of, batch.teacher_probs)
+            structure = keras.tree.map_structure(_log_of_stored, batch.teacher_probs)
         else:
-            structure = as_float32(batch.teacher_logits)
+            structure = batch.teacher_logits
             if self._terms.compared([None]):
-                structure = keras.tree.map_structure(logits_of_rows, structure)
+                structure = keras.tree.map_structure(logits_of_stored, structure)
+            structure = as_float32(structure)
         outputs = self._named_teacher(structure)
         return Forward(outputs, structure, {}, is_stored=True)
 
@@ -283,10 +292,14 @@ class Sides:
 
     def _check_kinds(self, pairs):
         """Losses on logits get logits, each from an output of its own."""
-        for loss, output, compares in self._terms.compared(list(pairs)):
+        for loss, output, compares in self._terms.on_outputs(list(pairs)):
             if pairs[output] is None:
                 arguments.raise_unpaired(loss, output, self._teacher_names())
-            if self._kinds.get(output) in PROBABILITIES:
+            takes_logits = compares != "features" or (
+                self.teacher is not None
+                and self.teacher.is_of_probabilities(pairs[output])
+            )
+            if takes_logits and self._kinds.get(output) in PROBABILITIES:
                 arguments.raise_probabilities(self._student)
             if compares == "class_logits" and self._is_multi_label(pairs[output]):
                 arguments.raise_multi_label(loss, output)
@@ -294,6 +307,16 @@ class Sides:
     def _teacher_names(self):
         theirs = self._symbolic()
         return None if theirs is None else list(self._named_teacher(theirs))
+
+
+def _log_of_stored(probs):
+    probs = ops.convert_to_tensor(probs)
+    message = (
+        "`teacher_probs` of a batch must be probabilities over classes, each row with "
+        "a sum of 1. Of classes that are independent (a sigmoid each), store "
+        "`teacher_logits`, log(p / (1 - p)), instead."
+    )
+    return log_of(check_probabilities(probs, message, of_classes=True))
 
 
 def _alike(theirs, shape):

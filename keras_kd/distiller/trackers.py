@@ -64,7 +64,17 @@ class Trackers:
         if step.objective is None:  # another loss than the distiller's own
             absent = {metric.name for metric in self.of_losses[1:]}
             step.objective = objective({}, None, 0.0, [], batch)
-        self._update_losses(loss, step.objective)
+        found = step.objective
+        rest = (loss - found.of_parts) * found.all_examples
+        totals = [factor * total for total, _, factor in found.parts]
+        sizes = [size for _, size, _ in found.parts]
+        padding = [0.0] * (self._num_parts - len(totals))  # what this batch has not
+        num_examples = ops.cast(found.num_examples, "float32")
+        self.loss.update_state(
+            [*totals, *padding, rest], [*sizes, *padding, num_examples]
+        )
+        self._labels.update(found.label_terms)
+        self._distillation.update(found.distillation_terms)
         if step.teacher is None:
             metrics = [*self._distillation.metrics, *self.of_fidelity]
             return {"loss", *(metric.name for metric in metrics)}
@@ -76,25 +86,12 @@ class Trackers:
             one = examples[name]
             if one.teacher is None:
                 continue
-            sides = one.teacher, one.student
-            agreement.add_values(weigh(agreement_values(*sides), one))
-            kl.add_values(weigh(predictive_kl_values(*sides), one))
+            both = one.teacher, one.student
+            agreement.add_values(weigh(agreement_values(*both), one))
+            kl.add_values(weigh(predictive_kl_values(*both), one))
         for _, update in self._extra:
             update(next(iter(examples.values())))
         return absent
-
-    def _update_losses(self, loss, found):
-        """What was optimised, and the terms of it."""
-        rest = (loss - found.of_parts) * found.all_examples
-        totals = [factor * total for total, _, factor in found.parts]
-        sizes = [size for _, size, _ in found.parts]
-        absent = [0.0] * (self._num_parts - len(totals))  # what this batch has not
-        num_examples = ops.cast(found.num_examples, "float32")
-        self.loss.update_state(
-            [*totals, *absent, rest], [*sizes, *absent, num_examples]
-        )
-        self._labels.update(found.label_terms)
-        self._distillation.update(found.distillation_terms)
 
 
 class _TermTrackers:

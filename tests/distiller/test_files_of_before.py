@@ -40,7 +40,7 @@ def test_a_saved_distiller_loads_and_goes_on(before):
 
 def test_a_checkpoint_of_weights_loads_and_goes_on(before):
     distiller = keras.saving.load_model(FOLDER / "distiller.keras")
-    layers = [layer for found in distiller.projectors.values() for layer in found]
+    layers = [layer for found in distiller.get_projectors().values() for layer in found]
     for model in (distiller.student, *layers):
         model.set_weights([0 * weight for weight in model.get_weights()])
     distiller.load_weights(FOLDER / "checkpoint.weights.h5")

@@ -3,14 +3,15 @@
 What fails is what README says is changed on purpose, and nothing else.
 """
 
-import inspect
 import unittest
+from pathlib import Path
 
 import keras
 import pytest
-from keras.src.distillation import distiller_test
 
 import keras_kd
+
+FILE = Path(keras.__file__).parent / "src/distillation/distiller_test.py"
 
 FROZEN = "the teacher is not frozen in place"
 UNBUILT = "an unbuilt teacher is refused"
@@ -26,31 +27,30 @@ ON_PURPOSE = {
 SAYS = {FROZEN: "True is not false", TOTAL: "total_loss", UNBUILT: "never built"}
 
 
-def names():
-    cases = unittest.TestLoader().getTestCaseNames(distiller_test.TestDistiller)
-    return [name for name in cases if name != "test_session"]
-
-
 def ours():
     """The test class of Keras, in a namespace in which `Distiller` is ours."""
-    source = inspect.getsource(distiller_test)
+    source = FILE.read_text()
     loss = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
-    source = source.replace('loss="sparse_categorical_crossentropy"', f"loss={loss}")
+    for given, taken in (
+        ('loss="sparse_categorical_crossentropy"', f"loss={loss}"),
+        ("@pytest.mark.requires_trainable_backend", ""),  # a marker of Keras's own
+    ):
+        assert given in source
+        source = source.replace(given, taken)
     namespace = {"__name__": "keras_suite"}
-    exec(compile(source, distiller_test.__file__, "exec"), namespace)
+    exec(compile(source, FILE, "exec"), namespace)
     namespace["Distiller"] = keras_kd.Distiller
     return namespace["TestDistiller"]
 
 
-@pytest.fixture(scope="module")
-def suite():
-    return ours()
+SUITE = [ours()]  # in a list, where pytest does not collect it as it is
+NAMES = unittest.TestLoader().getTestCaseNames(SUITE[0])
 
 
-@pytest.mark.parametrize("name", names())
-def test_keras_own_test(suite, name):
+@pytest.mark.parametrize("name", NAMES)
+def test_keras_own_test(name):
     result = unittest.TestResult()
-    suite(name).run(result)
+    SUITE[0](name).run(result)
     told = "".join(text for _, text in [*result.errors, *result.failures])
     if name not in ON_PURPOSE:
         assert not told, told
@@ -59,5 +59,4 @@ def test_keras_own_test(suite, name):
 
 
 def test_the_other_tests_of_keras_are_all_there():
-    assert set(ON_PURPOSE) < set(names())
-    assert keras.__version__ >= "3.12"
+    assert set(ON_PURPOSE) < set(NAMES)

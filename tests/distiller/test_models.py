@@ -98,7 +98,7 @@ def test_any_teacher_teaches_any_student(teacher_kind, student_kind, jit_compile
     assert history["loss"][-1] < history["loss"][0]
     assert history["feature_matching"][-1] < history["feature_matching"][0]
     assert {"val_accuracy", "val_agreement"} < set(history)
-    (layer,) = distiller.projectors["feature_matching"]
+    (layer,) = distiller.get_projectors()["feature_matching"]
     projector = layer.kernel
     assert projector.shape == (8, 10)
     assert any(projector is weight for weight in distiller.trainable_weights)
@@ -347,7 +347,7 @@ def test_a_dotted_path_reaches_into_a_nested_functional_model():
         for m in (teacher, student)
     ]
     projected = hidden[1] @ np.asarray(
-        distiller.projectors["feature_matching"][0].kernel, "float64"
+        distiller.get_projectors()["feature_matching"][0].kernel, "float64"
     )
     want = np.mean((hidden[0] - projected) ** 2)
     assert_allclose(logs["feature_matching"], want, **EXACT)
