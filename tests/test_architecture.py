@@ -44,7 +44,7 @@ VAGUE_NAMES = {"helper", "helpers", "manager", "misc", "util", "utils"}
 TESTED_ELSEWHERE = {
     "distiller/arguments.py": "tests/bad_input/test_distiller.py, a row a check",
     "distiller/distillation_terms.py": "tests/distiller/test_what_losses_take.py",
-    "distiller/distiller.py": "tests/test_distiller.py, and the rest of tests/distiller",
+    "distiller/distiller.py": "tests/test_distiller.py and all of tests/distiller",
     "distiller/label_metrics.py": "tests/distiller/test_labels_and_weights.py",
     "distiller/label_terms.py": "tests/distiller/test_labels_and_weights.py",
     "distiller/sides.py": "tests/distiller/test_models.py and test_batches.py",
