@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_kd._common.carried_state import CarriedState
 from keras_kd._common.checks import check_choice
+from keras_kd._common.examples import combined_mask
 from keras_kd._common.inputs import inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import (
@@ -170,7 +171,7 @@ class TeacherEnsemble(keras.Model):
             return member_logits[0]
         independent = self._independent(len(first))
         combined = [
-            self._combine_one_output(logits, multi_label)
+            _with_mask(self._combine_one_output(logits, multi_label), logits)
             for *logits, multi_label in zip(first, *others, independent, strict=True)
         ]
         return keras.tree.pack_sequence_as(member_logits[0], combined)
@@ -339,6 +340,14 @@ def _check_members(members):
             "`weights` to let one member count more than another."
         )
     return list(members)
+
+
+def _with_mask(combined, logits):
+    """What members give together is padding where one of them says so."""
+    mask = combined_mask(*logits)
+    if mask is not None:
+        combined._keras_mask = mask
+    return combined
 
 
 class _Kind(NamedTuple):

@@ -94,10 +94,14 @@ def label_values(loss, examples):
 def _readable(labels, examples):
     """Class indices with 0 in place of those that nothing may read."""
     labels = without_missing(labels, examples.labelled)
-    weight = examples.sample_weight
-    if weight is None or tuple(weight.shape) != tuple(labels.shape):
-        return labels
-    return without_missing(labels, weight)
+    for counts in (examples.sample_weight, combined_mask(examples.student)):
+        if counts is not None and len(counts.shape) <= len(labels.shape):
+            counts = ops.convert_to_tensor(counts)
+            while len(counts.shape) < len(labels.shape):
+                counts = ops.expand_dims(counts, axis=-1)
+            counts = ops.broadcast_to(counts, ops.shape(labels))
+            labels = without_missing(labels, counts)
+    return labels
 
 
 _SMALL = ("int8", "uint8", "int16", "uint16")  # 2 * y - 1 of such is no such number

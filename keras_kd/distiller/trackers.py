@@ -120,7 +120,7 @@ class _TermTrackers:
         return [] if self._total is None else [self._total, *self._parts]
 
     def update(self, terms):
-        if self._total is None:
+        if self._total is None or not terms:  # none: a subclass has another loss
             return
         sums, counts = [], []
         for term in terms.values():
