@@ -95,6 +95,9 @@ def _update_filtered(metric, meaning, y_true, y_pred, weight):
         labelled = labelled[..., 0]
     if len(labelled.shape) != len(y_pred.shape) - 1:
         return _update_weighed(metric, meaning, y_true, y_pred, weight)
+    by_example = len(labelled.shape) > 1 and not _reads_each_position(metric)
+    if by_example:
+        labelled = ops.max(labelled, axis=tuple(range(1, len(labelled.shape))))
     has_label = labelled > 0
 
     def whole():
@@ -103,11 +106,32 @@ def _update_filtered(metric, meaning, y_true, y_pred, weight):
     def in_part():
         rows = [tf.boolean_mask(side, has_label) for side in (y_true, y_pred)]
         part = weight
-        if weight is not None:
+        if weight is not None and by_example:
+            part = tf.boolean_mask(weight, has_label)
+        elif weight is not None:
             part = tf.boolean_mask(broadcast_weight(weight, labelled), has_label)
         metric.update_state(*rows, sample_weight=part)
 
     return tf.cond(tf.reduce_all(has_label), whole, in_part)
+
+
+def _reads_each_position(metric):
+    """Whether a metric looks at positions one by one, as those of Keras do.
+
+    One of the user's own may look at whole sequences: it gets them whole.
+    """
+    if type(metric) is keras.metrics.MeanMetricWrapper:
+        return _is_known(metric._fn)
+    generic = keras.metrics.Metric.__mro__ + (
+        keras.metrics.Mean,
+        keras.metrics.Sum,
+        keras.metrics.MeanMetricWrapper,
+    )
+    return any(_is_known(c) for c in type(metric).__mro__ if c not in generic)
+
+
+def _is_known(thing):
+    return thing.__module__.partition(".")[0] in ("keras", "keras_kd")
 
 
 def _update_weighed(metric, meaning, y_true, y_pred, weight):
