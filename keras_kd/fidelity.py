@@ -1,66 +1,72 @@
 """Fidelity of a student to its teacher on a set, in one pass over the data."""
 
 import dataclasses
+import functools
 
-import keras
-import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from keras_kd._common.batch import unpack_batch
-from keras_kd._common.datasets import as_dataset, batches, num_steps
-from keras_kd._common.distribution import over_replicas
-from keras_kd._common.examples import broadcast_weight, combined_mask, examples_of
-from keras_kd._common.inputs import check_same_inputs
-from keras_kd._common.labels import sparse_labels
+from keras_kd._common.checks import check_whole_number
+from keras_kd._common.examples import Examples, weigh
 from keras_kd._common.metric_update import update_of
-from keras_kd._common.output_kind import output_kind
-from keras_kd._common.outputs import as_float32
 from keras_kd._common.streaming import StreamingMean
-from keras_kd._common.table import format_table
-from keras_kd._common.weights import position_weight
-from keras_kd.metrics import (
-    Agreement,
-    ExpectedCalibrationError,
-    NegativeLogLikelihood,
-    PredictiveKL,
-)
+from keras_kd._common.table import InTable, format_table
+from keras_kd.answers import Answers, as_dataset
+from keras_kd.metrics import scores
 from keras_kd.metrics._kept_examples import KeptExamples
-from keras_kd.teacher_ensemble import TeacherEnsemble
+
+NUM_BINS = 15  # of the calibration error in `scores.SCORES`
+BOUNDS = {
+    "agreement_lower_bound": "Agreement, lower bound",
+    "agreement_upper_bound": "Agreement, upper bound",
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Generalization:
-    """How well one model predicts the labels of a set; None without labels."""
+class SideScores:
+    """What `evaluate_fidelity` found of one model, a frozen dataclass.
 
-    accuracy: float | None
-    nll: float | None
-    ece: float | None
+    It has a field for each score of `keras_kd.metrics.scores.SCORES`: all of them for a
+    student or control, those of labels for the teacher. None where the set or the
+    models do not allow it: without labels, or of the top 5 of 5 classes.
 
-
-@dataclasses.dataclass(frozen=True)
-class Fidelity(Generalization):
-    """Generalisation of a student, and how it follows the teacher on the same inputs.
-
-    The bounds are what the two accuracies alone imply for the agreement:
-    acc_t + acc_s - 1 <= agreement <= 1 - |acc_t - acc_s|.
+    A student has besides `agreement_lower_bound` and `agreement_upper_bound`, what the
+    two accuracies alone imply: acc_t + acc_s - 1 <= agreement <= 1 - |acc_t - acc_s|.
     """
 
-    agreement: float
-    agreement_top5: float | None  # None where there are 5 classes or fewer
-    kl: float
-    agreement_lower_bound: float | None
-    agreement_upper_bound: float | None
+    table_labels = {}  # {field: what a table calls it}
+
+    def __reduce__(self):
+        return _side_scores, (self.table_labels, dataclasses.asdict(self))
 
 
-@dataclasses.dataclass(frozen=True)
-class FidelityResult:
+def _side_scores(labels, values):
+    return _side_type(tuple(labels.items()))(**values)
+
+
+@functools.cache
+def _side_type(labels):
+    """One class for each list of scores: dataclasses say their fields beforehand."""
+    names = [(name, float | None) for name, _ in labels]
+    return dataclasses.make_dataclass(
+        "SideScores",
+        names,
+        bases=(SideScores,),
+        namespace={"table_labels": dict(labels)},
+        frozen=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class FidelityResult(InTable):
     """What `evaluate_fidelity` found; prints as a table.
 
     Attributes:
         num_examples: Examples (or positions) that the set held.
-        teacher: `Generalization` of the teacher.
-        student: `Fidelity` of the student to the teacher.
-        control: `Fidelity` of the control to the same teacher, or None.
+        teacher: Scores of labels of the teacher: `accuracy`, `nll`, `brier`, `ece`.
+        student: Those of the student, and how it follows the teacher on the same
+            inputs: `agreement`, `agreement_top5`, `kl`, `reverse_kl`, `jensen_shannon`,
+            `total_variation`, and the bounds of the agreement.
+        control: The same of the control beside the same teacher, or None.
 
     Example:
 
@@ -72,48 +78,42 @@ class FidelityResult:
     """
 
     num_examples: int
-    teacher: Generalization
-    student: Fidelity
-    control: Fidelity | None = None
+    teacher: SideScores
+    student: SideScores
+    control: SideScores | None = None
 
     def as_dict(self):
         """Flat dict of numbers: `teacher_accuracy`, `student_agreement`, ..."""
         numbers = {"num_examples": self.num_examples}
         for side in ("teacher", "student", "control"):
-            scores = getattr(self, side)
-            if scores is not None:
-                for name, value in dataclasses.asdict(scores).items():
+            found = getattr(self, side)
+            if found is not None:
+                for name, value in dataclasses.asdict(found).items():
                     numbers[f"{side}_{name}"] = value
         return numbers
 
     def __str__(self):
+        table = format_table(*self._table())
+        if any(
+            value is not None for value in dataclasses.asdict(self.teacher).values()
+        ):
+            return table
+        return f"{table}\nThe set has no labels, so what needs them is left out."
+
+    def _table(self):
         sides = {"teacher": self.teacher, "student": self.student}
         if self.control is not None:
             sides["control"] = self.control
         rows = [
-            [label, *(_shown(scores, key) for scores in sides.values())]
-            for key, label in _ROWS.items()
+            # Not every terminal shows the sign of a divergence.
+            [label.replace("‖", "||"), *(_shown(of, name) for of in sides.values())]
+            for name, label in self.student.table_labels.items()
         ]
-        table = format_table([f"{self.num_examples} examples", *sides], rows)
-        if self.teacher.accuracy is not None:
-            return table
-        return f"{table}\nThe set has no labels, so what needs them is left out."
+        return [f"{self.num_examples} examples", *sides], rows
 
 
-_ROWS = {
-    "accuracy": "accuracy",
-    "nll": "NLL (nats)",
-    "ece": "ECE",
-    "agreement": "agreement with teacher",
-    "agreement_top5": "teacher's class in top 5",
-    "kl": "KL(teacher || model), nats",
-    "agreement_lower_bound": "agreement, lower bound",
-    "agreement_upper_bound": "agreement, upper bound",
-}
-
-
-def _shown(scores, key):
-    value = getattr(scores, key, None)
+def _shown(found, name):
+    value = getattr(found, name, None)
     return "-" if value is None else f"{value:.4f}"
 
 
@@ -125,7 +125,8 @@ def evaluate_fidelity(
     *,
     steps=None,
     batch_size=256,
-    num_bins=15,
+    num_bins=NUM_BINS,
+    ignore_class=None,
     verbose="auto",
 ):
     """Compare two classifiers, distilled here or not, on the same inputs.
@@ -145,10 +146,16 @@ def evaluate_fidelity(
         steps: Batches to read. Defaults to all; needed for endless sets.
         batch_size: For arrays. Defaults to 256.
         num_bins: Bins of the calibration error. Defaults to 15.
+        ignore_class: Class index of rows that count as unlabelled, as `UNLABELED` (-1)
+            does: 255 where that is how the labels mark them. Defaults to None.
         verbose: 0 for no progress bar. Defaults to `"auto"`.
 
     Returns:
         `FidelityResult`. One pass over the data; each model is called once a batch.
+
+    Raises:
+        ValueError: For an empty set, labels that are no classes of the models, and
+            models with different inputs, classes or shapes of outputs.
 
     Example:
 
@@ -161,11 +168,13 @@ def evaluate_fidelity(
 
     Reference: Stanton et al. 2021, sections 3.2 and 4.
     """
-    models = {"student": student}
+    students = {"student": student}
     if control is not None:
-        models["control"] = control
-    comparison = FidelityPass(teacher, models, num_bins=num_bins)
-    return comparison.run(as_dataset(dataset, batch_size), steps=steps, verbose=verbose)
+        students["control"] = control
+    one_pass = FidelityPass(
+        teacher, students, num_bins=num_bins, ignore_class=ignore_class
+    )
+    return one_pass.run(as_dataset(dataset, batch_size), steps=steps, verbose=verbose)
 
 
 class FidelityPass:
@@ -175,193 +184,102 @@ class FidelityPass:
     package: `evaluate_fidelity` and `FidelityMonitor` are its faces.
     """
 
-    def __init__(self, teacher, students, *, num_bins=15, strategy=None, metrics=()):
-        self._teacher = as_classifier(teacher)
-        self._students = {k: as_classifier(m) for k, m in students.items()}
-        self._strategy = strategy or tf.distribute.get_strategy()
-        with self._strategy.scope():
-            self._generalization = {
-                side: _generalization_metrics(num_bins)
-                for side in ("teacher", *self._students)
+    def __init__(
+        self,
+        teacher,
+        students,
+        *,
+        num_bins=NUM_BINS,
+        strategy=None,
+        metrics=(),
+        ignore_class=None,
+    ):
+        strategy = strategy or tf.distribute.get_strategy()
+        self._scores = _scores_with(num_bins)
+        with strategy.scope():
+            self._means = {
+                side: {score.name: scores.ScoreMean(score) for score in self._of(side)}
+                for side in ("teacher", *students)
             }
-            self._fidelity = {side: _fidelity_metrics() for side in self._students}
-            self._size = StreamingMean("size")
+            self._size = StreamingMean("size", "float64")
         self._given = list(metrics)
         on_host = [isinstance(metric, KeptExamples) for metric in metrics]
         pairs = list(zip(map(update_of, metrics), on_host, strict=True))
         self._updates = [update for update, is_on_host in pairs if not is_on_host]
         self._host_updates = [update for update, is_on_host in pairs if is_on_host]
-        self._step = None
-        self._num_classes = None
-        self._has_labels = None
+        self._answers = Answers(
+            {"teacher": teacher, **students},
+            self._read,
+            strategy=strategy,
+            ignore_class=ignore_class,
+        )
+        self._applies = None
 
     def run(self, dataset, *, steps=None, verbose=0):
         """`FidelityResult` on a `tf.data.Dataset` or an iterable of batches."""
-        steps = num_steps(dataset, steps)
-        for metric in self._all_metrics():
+        means = [mean for of in self._means.values() for mean in of.values()]
+        for metric in (self._size, *means, *self._given):
             metric.reset_state()
-        progress = keras.utils.Progbar(steps, verbose=1 if verbose else 0)
-        if self._strategy.num_replicas_in_sync > 1:
-            dataset = over_replicas(dataset, self._strategy)
-        self._step = self._step or self._compiled_step(dataset)
-        done = 0
-        for batch in batches(dataset):
-            self._update_on_host(self._step(batch))
-            done += 1
-            progress.update(done, finalize=done == steps)
-            if done == steps:
-                break
-        if verbose and done and done != steps:
-            progress.update(done, finalize=True)
-        if not done:
-            raise ValueError(
-                "The set to compare on is empty. Give at least one batch (an exhausted "
-                "generator cannot be read twice)."
-            )
+        for _, found in self._answers.over(dataset, steps=steps, verbose=verbose):
+            for update in self._host_updates:
+                update(Examples(**found))
         return self._result()
 
-    def bins(self, side):
-        """Reliability bins of a side after a run; see `ExpectedCalibrationError`."""
-        return [np.asarray(b) for b in self._generalization[side]["ece"].bins()]
+    def _of(self, side):
+        """Of the teacher, those that do not compare it with itself."""
+        return [s for s in self._scores if side != "teacher" or s.needs_labels]
 
-    def _compiled_step(self, dataset):
-        """One trace for all batches, a smaller last one too, where shapes are told."""
-
-        def step(batch):
-            parts = self._strategy.run(self._compare, args=(batch,))
-            return keras.tree.map_structure(
-                self._strategy.experimental_local_results, parts
-            )
-
-        spec = getattr(dataset, "element_spec", None)
-        if spec is None:
-            return tf.function(step, reduce_retracing=True, autograph=False)
-        return tf.function(step, input_signature=[spec], autograph=False)
-
-    def _compare(self, data):
-        batch = unpack_batch(data)
-        models = {"teacher": self._teacher, **self._students}
-        check_same_inputs(batch.x, {side: m.members for side, m in models.items()})
-        teacher = _single_output(self._teacher(batch.x))
-        self._num_classes = teacher.shape[-1]
-        self._has_labels = batch.labels is not None
-        logits = {"teacher": teacher}
-        for side, model in self._students.items():
-            logits[side] = _single_output(model(batch.x))
-        mask = combined_mask(*logits.values())
-        weight = position_weight(batch.sample_weight, mask, teacher)
-        self._size.add(tf.ones_like(teacher[..., 0]), mask)
-        for side, metrics in self._fidelity.items():
-            for metric in metrics.values():
-                metric.update_state(teacher, logits[side], sample_weight=weight)
-        sides = (teacher, logits["student"]) if self._given else ()
+    def _read(self, sides):
+        student = sides["student"]
+        classes, labelled = student.student.shape[-1], student.classes is not None
+        self._applies = {
+            score.name
+            for score in self._scores
+            if classes >= score.least_classes and (labelled or not score.needs_labels)
+        }
+        ones = ops.ones_like(student.student[..., 0])
+        self._size.add_values(weigh(ones, student._replace(sample_weight=None)))
+        for side, means in self._means.items():
+            for name, mean in means.items():
+                if name in self._applies:
+                    mean.update(sides[side])
         for update in self._updates:
-            update(examples_of(*sides, batch.labels, batch.sample_weight, mask=mask))
-        if batch.labels is not None:
-            for side, metrics in self._generalization.items():
-                _update_generalization(metrics, batch.labels, logits[side], weight)
-        if not self._host_updates:
-            return {}
-        parts = {"labels": batch.labels, "sides": sides, "weight": weight}
-        return {name: part for name, part in parts.items() if part is not None}
-
-    def _update_on_host(self, parts):
-        """Metrics that keep numbers of every example, which no graph can do."""
-        for i in range(self._strategy.num_replicas_in_sync if parts else 0):
-            teacher, student = (side[i] for side in parts["sides"])
-            labels, weight = (
-                parts[name][i] if name in parts else None
-                for name in ("labels", "weight")
-            )
-            for update in self._host_updates:
-                update(examples_of(teacher, student, labels, weight))
-
-    def _all_metrics(self):
-        groups = [*self._generalization.values(), *self._fidelity.values()]
-        ours = [metric for group in groups for metric in group.values()]
-        return [self._size, *ours, *self._given]
+            update(student)
+        if self._host_updates:  # keep numbers of every example, which no graph can do
+            return {k: v for k, v in student._asdict().items() if v is not None}
+        return None
 
     def _result(self):
-        scores = {
-            side: Generalization(
-                **{
-                    name: _value(metric) if self._has_labels else None
-                    for name, metric in metrics.items()
-                }
-            )
-            for side, metrics in self._generalization.items()
+        found = {
+            side: {
+                name: float(mean.result()) if name in self._applies else None
+                for name, mean in means.items()
+            }
+            for side, means in self._means.items()
         }
+        labels = {score.name: score.label for score in self._scores}
+        teacher = found.pop("teacher")
         students = {
-            side: self._fidelity_of(side, scores["teacher"], scores[side])
-            for side in self._students
+            side: _side_scores(labels | BOUNDS, of | _bounds(teacher, of))
+            for side, of in found.items()
         }
-        return FidelityResult(round(self._size.count), scores["teacher"], **students)
-
-    def _fidelity_of(self, side, teacher, student):
-        values = {name: _value(m) for name, m in self._fidelity[side].items()}
-        if self._num_classes <= 5:
-            values["agreement_top5"] = None
-        lower = upper = None
-        if self._has_labels:
-            lower = max(0.0, teacher.accuracy + student.accuracy - 1.0)
-            upper = 1.0 - abs(teacher.accuracy - student.accuracy)
-        return Fidelity(
-            **dataclasses.asdict(student),
-            **values,
-            agreement_lower_bound=lower,
-            agreement_upper_bound=upper,
-        )
+        of_teacher = _side_scores({name: labels[name] for name in teacher}, teacher)
+        return FidelityResult(round(self._size.count), of_teacher, **students)
 
 
-def as_classifier(model):
-    """Any trained classifier as a frozen model that gives logits."""
-    if isinstance(model, TeacherEnsemble):
-        return model
-    if isinstance(model, (list, tuple)):
-        kinds = [output_kind(member) for member in model]
-    else:
-        model = getattr(model, "student", model)  # a Distiller stands for its student
-        kinds = [output_kind(model)] if isinstance(model, keras.Model) else [None]
-    from_logits = {"logits": True, "probabilities": False}  # a doubt is for it to say
-    return TeacherEnsemble(model, from_logits=[from_logits.get(k) for k in kinds])
+def _scores_with(num_bins):
+    check_whole_number("num_bins", num_bins, at_least=1)
+    if num_bins == NUM_BINS:
+        return scores.SCORES
+    other = scores.calibration_score(num_bins)
+    return tuple(other if s.name == other.name else s for s in scores.SCORES)
 
 
-def _generalization_metrics(num_bins):
-    return {
-        "accuracy": StreamingMean("accuracy"),
-        "nll": NegativeLogLikelihood(),
-        "ece": ExpectedCalibrationError(num_bins),
-    }
-
-
-def _fidelity_metrics():
-    return {
-        "agreement": Agreement(),
-        "agreement_top5": Agreement(k=5),
-        "kl": PredictiveKL(),
-    }
-
-
-def _update_generalization(metrics, labels, logits, weight):
-    labels, labelled = sparse_labels(labels, logits)
-    weight = (
-        labelled if weight is None else labelled * broadcast_weight(weight, labelled)
-    )
-    predicted = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    metrics["accuracy"].add(tf.cast(predicted == labels, "float32"), weight)
-    metrics["nll"].update_state(labels, logits, sample_weight=weight)
-    metrics["ece"].update_state(labels, logits, sample_weight=weight)
-
-
-def _single_output(outputs):
-    leaves = keras.tree.flatten(as_float32(outputs))
-    if len(leaves) != 1:
-        raise ValueError(
-            f"Models to compare must have one output; this one has {len(leaves)}. Make "
-            "a `keras.Model(model.inputs, model.outputs[i])` for the one that you mean."
-        )
-    return leaves[0]
-
-
-def _value(metric):
-    return float(keras.ops.convert_to_numpy(metric.result()))
+def _bounds(teacher, student):
+    """What both accuracies imply for the agreement."""
+    accuracies = teacher.get("accuracy"), student.get("accuracy")
+    if None in accuracies:
+        return dict.fromkeys(BOUNDS)
+    lower = max(0.0, sum(accuracies) - 1.0)
+    upper = 1.0 - abs(accuracies[0] - accuracies[1])
+    return dict(zip(BOUNDS, (lower, upper), strict=True))

@@ -7,10 +7,15 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_kd._common.carried_state import CarriedState
-from keras_kd._common.checks import check_choice
+from keras_kd._common.calls import (
+    CarriedState,
+    inputs_for,
+    unchanged,
+    with_mask_of,
+    without_gradient,
+)
+from keras_kd._common.checks import check_choice, shares
 from keras_kd._common.examples import combined_mask
-from keras_kd._common.inputs import inputs_for
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import (
     CLASS_PROBABILITIES,
@@ -22,16 +27,8 @@ from keras_kd._common.output_kind import (
     output_kinds,
     refuse_probabilities,
 )
-from keras_kd._common.outputs import (
-    in_structure_of,
-    named_outputs,
-    symbolic_outputs,
-    with_mask_of,
-    without_gradient,
-)
+from keras_kd._common.outputs import in_structure_of, named_outputs, symbolic_outputs
 from keras_kd._common.saving import LiveConfig, architecture
-from keras_kd._common.unchanged import unchanged
-from keras_kd._common.weights import shares
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -150,15 +147,10 @@ class TeacherEnsemble(keras.Model):
     def member_logits(self, inputs):
         """Logits of each member, a list; all in the structure of the first one's."""
         outputs = []
-        for member, kinds in zip(self.members, self._kinds, strict=True):
+        for member, kinds in zip(self._members.models, self._kinds, strict=True):
             given = self._call_frozen(member, inputs)
-            leaves = keras.tree.flatten(given)
-            kinds = kinds if len(kinds) == len(leaves) else kinds[:1] * len(leaves)
-            logits = [
-                _as_logits(leaf, known, member)
-                for leaf, known in zip(leaves, kinds, strict=True)
-            ]
-            given = keras.tree.pack_sequence_as(given, logits)
+            if any(known.kind != LINEAR for known in kinds):
+                given = _as_logits(given, kinds, member)
             if outputs:
                 given = in_structure_of(self.members[0], outputs[0], member, given)
             outputs.append(given)
@@ -166,9 +158,9 @@ class TeacherEnsemble(keras.Model):
 
     def combine_members(self, member_logits):
         """Predictive logits of the ensemble from `member_logits(...)`."""
-        first, *others = map(keras.tree.flatten, member_logits)
-        if not others:
+        if len(member_logits) == 1:
             return member_logits[0]
+        first, *others = map(keras.tree.flatten, member_logits)
         independent = self._independent(len(first))
         combined = [
             _with_mask(self._combine_one_output(logits, multi_label), logits)
@@ -189,9 +181,11 @@ class TeacherEnsemble(keras.Model):
     def _call_frozen(self, member, inputs):
         """Inference that changes nothing of the model."""
         inputs = inputs_for(member, inputs)
-        with unchanged(member, self._states.of(member)) as scope:
+        states = self._states.of(member) if self._states.present else ()
+        with unchanged(member, states) as scope:
             outputs = member(inputs, training=False)
-        self._states.carry(member, scope)
+        if states:
+            self._states.carry(member, scope)
         return without_gradient(outputs)
 
     def is_multi_label(self, name):
@@ -300,16 +294,16 @@ class Members(collections.abc.Sequence):
     """Read-only sequence that Keras neither tracks nor walks: members stay frozen."""
 
     def __init__(self, models):
-        self._models = tuple(models)
+        self.models = tuple(models)
 
     def __getitem__(self, index):
-        return self._models[index]
+        return self.models[index]
 
     def __len__(self):
-        return len(self._models)
+        return len(self.models)
 
     def __repr__(self):
-        return f"Members({[model.name for model in self._models]})"
+        return f"Members({[model.name for model in self.models]})"
 
 
 def _check_members(members):
@@ -342,6 +336,17 @@ def _check_members(members):
     return list(members)
 
 
+def _as_logits(outputs, kinds, member):
+    """Logits of outputs that were stated or read to be of these kinds, or in doubt."""
+    leaves = keras.tree.flatten(outputs)
+    kinds = kinds if len(kinds) == len(leaves) else kinds[:1] * len(leaves)
+    logits = [
+        _logits_of_kind(leaf, known, member)
+        for leaf, known in zip(leaves, kinds, strict=True)
+    ]
+    return keras.tree.pack_sequence_as(outputs, logits)
+
+
 def _with_mask(combined, logits):
     """What members give together is padding where one of them says so."""
     mask = combined_mask(*logits)
@@ -358,7 +363,7 @@ class _Kind(NamedTuple):
     of_classes: bool = False  # whether stated probabilities may be of nothing else
 
 
-def _as_logits(outputs, known, member):
+def _logits_of_kind(outputs, known, member):
     """Logits of what was stated or read to be of some kind, or is in doubt (None)."""
     if known.kind == LINEAR:
         return outputs

@@ -67,6 +67,24 @@ def collected_garbage():
     gc.collect()
 
 
+# Files of a minute or so, because each of their tests runs a whole program.
+WHOLE_PROGRAMS = ("examples", "integration")
+
+
+@pytest.hookimpl(trylast=True)  # when the tests that were not asked for are out
+def pytest_collection_modifyitems(items):
+    """Fast files first, to hear of a fault early; then the long before the short, so
+    that no process of several is left alone with a long one.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(
+        key=lambda item: (
+            item.path in slow,
+            item.path in slow and item.path.parent.name not in WHOLE_PROGRAMS,
+        )
+    )
+
+
 def pytest_runtest_setup(item):
     for name in [name for mark in item.iter_markers("data") for name in mark.args]:
         if not _is_prepared(name):

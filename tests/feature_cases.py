@@ -1,45 +1,11 @@
-"""Features, derivatives and a pair of networks: what tests of feature losses share."""
+"""Features, and a pair of networks: what tests of feature losses share."""
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
 
 
 def features(shape, seed=0, dtype="float64"):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-
-
-def rounded(dtype, *sides):
-    """What the loss sees in `dtype`, and the same numbers in float64."""
-    given = [ops.cast(side, dtype) for side in sides]
-    return given, [ops.convert_to_numpy(ops.cast(side, "float64")) for side in given]
-
-
-def gradients(function, teacher, student):
-    """Of the sum of the values, with respect to both sides."""
-    sides = [tf.constant(teacher), tf.constant(student)]
-    with tf.GradientTape() as tape:
-        tape.watch(sides)
-        value = tf.reduce_sum(function(*sides))
-    return [side.numpy() for side in tape.gradient(value, sides)]
-
-
-def central_differences(function, teacher, student, step=1e-6):
-    """The same, from values of a float64 function alone."""
-    found = []
-    for side in (0, 1):
-        sides = [np.array(teacher), np.array(student)]
-        gradient = np.zeros(sides[side].shape)
-        for index in np.ndindex(gradient.shape):
-            ends = []
-            for sign in (1, -1):
-                moved = [array.copy() for array in sides]
-                moved[side][index] += sign * step
-                ends.append(np.sum(function(*moved)))
-            gradient[index] = (ends[0] - ends[1]) / (2 * step)
-        found.append(gradient)
-    return found
 
 
 def network(name, filters, strides, seed):

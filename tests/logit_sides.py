@@ -1,4 +1,4 @@
-"""Pairs of logits, easy and hard, and what tests of logit losses do with them."""
+"""Both sides of a comparison, easy and hard, and derivatives by either of them."""
 
 import keras
 import numpy as np
@@ -6,6 +6,11 @@ import tensorflow as tf
 from keras import ops
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
+
+
+def sides(shape=(8, 6), seed=0, dtype="float64"):
+    """Teacher and student, unrelated: `(2, *shape)`."""
+    return np.random.default_rng(seed).normal(size=(2, *shape)).astype(dtype)
 
 
 def sides_by_kind(shape):
@@ -91,14 +96,15 @@ def central_differences(function, teacher, student, step=1e-5):
     """The same in float64, from values alone."""
     found = []
     for side in (0, 1):
-        gradient = np.zeros(np.shape(student))
+        sides = [np.array(teacher), np.array(student)]
+        gradient = np.zeros(sides[side].shape)
         for index in np.ndindex(gradient.shape):
-            totals = []
+            ends = []
             for sign in (1, -1):
-                sides = [np.array(teacher), np.array(student)]
-                sides[side][index] += sign * step
-                totals.append(np.sum(np.asarray(function(*sides))))
-            gradient[index] = (totals[0] - totals[1]) / (2 * step)
+                moved = [array.copy() for array in sides]
+                moved[side][index] += sign * step
+                ends.append(np.sum(np.asarray(function(*moved))))
+            gradient[index] = (ends[0] - ends[1]) / (2 * step)
         found.append(gradient)
     return found
 

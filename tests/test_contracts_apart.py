@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
+from two_devices import on_two_devices
 
 from keras_kd import metrics
 
@@ -133,7 +134,7 @@ def test_a_compiled_step_gives_the_value_or_says_why_not(name):
 @pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.compiles])
 def test_two_replicas_give_the_value_of_one(name):
     want = value_of(make(name), *inputs(name))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = on_two_devices()
     with strategy.scope():
         metric = make(name)
     data = tf.data.Dataset.from_tensor_slices(inputs(name)).batch(40)

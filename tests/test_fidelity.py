@@ -1,6 +1,8 @@
 """evaluate_fidelity against scikit-learn and float64 NumPy, on every kind of set."""
 
+import copy
 import dataclasses
+import pickle
 
 import keras
 import numpy as np
@@ -8,12 +10,14 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
 from oracles.agreement import agrees
-from oracles.calibration import expected_calibration_error
+from oracles.calibration import brier_score, expected_calibration_error
+from oracles.divergence import jensen_shannon, total_variation
 from oracles.logits import kl_divergence, softmax
 from small_models import TraceCounter, digest, mlp, scattered, toy_data
 
 import keras_kd
 from keras_kd import evaluate_fidelity
+from keras_kd.metrics import scores
 
 CLASSES = 7
 SIZE = 83  # 5 batches of 16 and one of 3
@@ -46,16 +50,26 @@ def expected(z_t, z_s, y=Y, weight=None):
         labels = list(range(CLASSES))
         numbers |= {
             f"{side}_accuracy": accuracy_score(y[rows], z[rows].argmax(-1), **of),
+            f"{side}_brier": brier_score(y[rows], z[rows], weight[rows]),
             f"{side}_nll": log_loss(y[rows], softmax(z[rows]), labels=labels, **of),
             f"{side}_ece": expected_calibration_error(
                 y[rows], z[rows], 15, weight[rows]
             ),
         }
     acc_t, acc_s = numbers["teacher_accuracy"], numbers["student_accuracy"]
+    differences = {
+        "agreement": agrees(z_t, z_s),
+        "agreement_top5": agrees(z_t, z_s, 5),
+        "kl": kl_divergence(z_t, z_s),
+        "reverse_kl": kl_divergence(z_s, z_t),
+        "jensen_shannon": jensen_shannon(z_t, z_s),
+        "total_variation": total_variation(z_t, z_s),
+    }
     return numbers | {
-        "student_agreement": np.average(agrees(z_t, z_s), weights=weight),
-        "student_agreement_top5": np.average(agrees(z_t, z_s, 5), weights=weight),
-        "student_kl": np.average(kl_divergence(z_t, z_s), weights=weight),
+        **{
+            f"student_{name}": np.average(values, weights=weight)
+            for name, values in differences.items()
+        },
         "student_agreement_lower_bound": max(0.0, acc_t + acc_s - 1),
         "student_agreement_upper_bound": 1 - abs(acc_t - acc_s),
     }
@@ -143,8 +157,10 @@ def test_without_labels_only_the_comparison_is_made(given):
     result = evaluate_fidelity(teacher, student, dataset, verbose=0)
     want = expected(*logits_of(teacher, student))
     got = result.as_dict()
-    for name in ("student_agreement", "student_agreement_top5", "student_kl"):
-        assert_allclose(got.pop(name), want[name], err_msg=name, **EXACT)
+    for score in scores.SCORES:
+        if not score.needs_labels:
+            name = f"student_{score.name}"
+            assert_allclose(got.pop(name), want[name], err_msg=name, **EXACT)
     assert got.pop("num_examples") == SIZE
     assert set(got.values()) == {None}
     assert "NLL (nats)" in str(result)
@@ -258,23 +274,26 @@ def test_the_table_shows_every_number_of_every_side():
     header, rule, *rows = str(result).splitlines()
     assert header.split() == ["83", "examples", "teacher", "student", "control"]
     assert set(rule) == {"-"}
-    shown = {row[:24].strip(): row[24:].split() for row in rows}
     numbers = result.as_dict()
-    wanted = {
-        "accuracy": "accuracy",
-        "NLL (nats)": "nll",
-        "ECE": "ece",
-        "agreement with teacher": "agreement",
-        "teacher's class in top 5": "agreement_top5",
-        "agreement, lower bound": "agreement_lower_bound",
-        "agreement, upper bound": "agreement_upper_bound",
+    wanted = {score.label.replace("‖", "||"): score.name for score in scores.SCORES} | {
+        "Agreement, lower bound": "agreement_lower_bound",
+        "Agreement, upper bound": "agreement_upper_bound",
     }
+    assert len(rows) == len(wanted) == 12
     for label, key in wanted.items():
         cells = [numbers.get(f"{s}_{key}") for s in ("teacher", "student", "control")]
         want = ["-" if c is None else f"{c:.4f}" for c in cells]
         (row,) = [r for r in rows if r.startswith(label + "  ")]
         assert row[len(label) :].split() == want, label
-    assert len(shown) == 8
+
+
+def test_a_result_is_the_same_after_a_copy_or_a_pickle():
+    result = result_of_both()
+    for other in (copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+        assert other == result
+        assert str(other) == str(result)
+    assert dataclasses.asdict(result)["student"]["kl"] == result.student.kl
+    assert "kl=" in repr(result.student)
 
 
 def test_the_bounds_hold():

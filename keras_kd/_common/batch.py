@@ -34,7 +34,7 @@ def unpack_batch(data):
     one label per output included, is labels.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if not carries_more_than_labels(y):
+    if not isinstance(y, dict) or not carries_more_than_labels(y):
         return Batch(x, labels=y, sample_weight=sample_weight, y=y)
     stored = [key for key in _STORED if y.get(key) is not None]
     if len(stored) > 1:

@@ -110,6 +110,22 @@ def may_equal(shape, other):
     )
 
 
+def shares(weights, count, of):
+    """One number >= 0 for each `of` something, divided by their sum; None is equal."""
+    if weights is None:
+        return [1.0 / count] * count
+    if np.ndim(weights) != 1 or len(weights) != count:
+        raise ValueError(
+            f"`weights` must hold one number a {of} ({count}). Received: "
+            f"weights={weights!r}."
+        )
+    weights = [check_number("weights", w, at_least=0) for w in weights]
+    total = math.fsum(weights)
+    if total == 0:
+        raise ValueError(f"`weights` must not all be 0. Received: weights={weights!r}.")
+    return [w / total for w in weights]
+
+
 def nearest(value, choices):
     """' Did you mean ...?' for the closest of `choices`, or an empty string."""
     close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=3)

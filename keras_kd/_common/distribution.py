@@ -3,8 +3,6 @@
 import keras
 import tensorflow as tf
 
-from keras_kd._common.datasets import batches
-
 
 def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
@@ -51,25 +49,6 @@ def own_rows(gathered, size):
     sizes = context.all_gather(tf.reshape(size, [1]), axis=0)
     begin = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
     return gathered[begin : begin + size]
-
-
-def over_replicas(dataset, strategy):
-    """Batches of any kind of set, each cut into one part a replica."""
-    if isinstance(dataset, tf.data.Dataset):
-        return strategy.experimental_distribute_dataset(dataset)
-    return (_cut(batch, strategy) for batch in batches(dataset))
-
-
-def _cut(batch, strategy):
-    def part(context):
-        def rows(leaf):
-            size = -(-len(leaf) // strategy.num_replicas_in_sync)
-            start = context.replica_id_in_sync_group * size
-            return tf.convert_to_tensor(leaf[start : start + size])
-
-        return keras.tree.map_structure(rows, batch)
-
-    return strategy.experimental_distribute_values_from_function(part)
 
 
 class BuildBeforeReplicas:

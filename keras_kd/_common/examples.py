@@ -49,7 +49,9 @@ class Values(NamedTuple):
     size: Any  # scalar: how many count, whatever their sample weight
 
 
-def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None):
+def examples_of(
+    teacher, student, labels=None, sample_weight=None, *, mask=None, ignore_class=None
+):
     """`Examples` of two classifiers: cast, compared and with class labels.
 
     Args:
@@ -59,6 +61,7 @@ def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None)
             `UNLABELED` (-1) and all-zero rows are missing. Defaults to None.
         sample_weight: `(batch,)` or more axes. Defaults to None: all count alike.
         mask: `(batch, ...)`. Defaults to the Keras masks that both sides carry.
+        ignore_class: Class index of rows that count as missing too. Defaults to None.
     """
     sides = [side for side in (teacher, student) if side is not None]
     mask = combined_mask(*sides) if mask is None else ops.cast(mask, "bool")
@@ -71,7 +74,7 @@ def examples_of(teacher, student, labels=None, sample_weight=None, *, mask=None)
     if labels is not None:
         labels = labels if hasattr(labels, "shape") else ops.convert_to_tensor(labels)
         one_hot = not are_class_indices(labels, student)
-        classes, labelled = sparse_labels(labels, student)
+        classes, labelled = sparse_labels(labels, student, ignore_class=ignore_class)
         shape = labels.shape if one_hot else (*classes.shape, student.shape[-1])
         _check_same_axes("labels", shape, "logits", student.shape)
     if sample_weight is not None:
@@ -131,23 +134,26 @@ def counted_only(tensor, *weights):
         tensor: `(batch, ..., features)` or `(batch,)`.
         *weights: Numbers or bools over its leading axes; None counts everywhere.
     """
-    given = [w for w in weights if w is not None]
-    if not given or len(tensor.shape) == 0 or not _is_float(tensor):
+    if len(tensor.shape) == 0 or not keras.backend.is_float_dtype(tensor.dtype):
         return tensor
     positions = tensor[..., 0] if len(tensor.shape) > 1 else tensor
-    absent = None
-    for weight in given:
-        if _spans_more(weight, positions):
+    rank, absent = len(positions.shape), None
+    for weight in weights:
+        # A mask of steps says nothing of what was pooled over them.
+        if weight is None or len(weight.shape) - (weight.shape[-1] == 1) > rank:
             continue
         zero = ops.equal(broadcast_weight(weight, positions), 0)
         absent = zero if absent is None else ops.logical_or(absent, zero)
     if absent is None:
         return tensor
-    if len(tensor.shape) > 1:
-        absent = absent[..., None]
+    absent = absent[..., None] if len(tensor.shape) > 1 else absent
     # No `not (x < y)`: TensorFlow's graphs turn it into x >= y, false of a NaN too.
     readable = ops.where(ops.abs(tensor) < _LARGEST, tensor, ops.zeros_like(tensor))
-    return _with_mask_of(tensor, ops.where(absent, readable, tensor))
+    readable = ops.where(absent, readable, tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        readable._keras_mask = mask
+    return readable
 
 
 def broadcast_weight(sample_weight, values):
@@ -176,25 +182,6 @@ def combined_mask(*tensors):
     for other in masks[1:]:
         mask = ops.logical_and(mask, other)
     return mask
-
-
-def _is_float(tensor):
-    return keras.backend.is_float_dtype(tensor.dtype)
-
-
-def _spans_more(weight, positions):
-    """Whether a weight has axes that these positions lack: a mask, say, of a sum."""
-    shape = list(weight.shape)
-    while len(shape) > len(positions.shape) and shape[-1] == 1:
-        shape.pop()
-    return len(shape) > len(positions.shape)
-
-
-def _with_mask_of(tensor, new):
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        new._keras_mask = mask
-    return new
 
 
 def weighted_mean(values):

@@ -57,9 +57,10 @@ class Hyperparameter:
 
     def _set(self, value):
         self._schedule = value if is_schedule(value) else None
+        self.number = None  # as given, of a schedule None
         if self._schedule is None:
-            self._number = float(value)
-            self._variable.assign(self._number)
+            self.number = float(value)
+            self._variable.assign(self.number)
 
     def __float__(self):
         """The number as given, unless the variable itself was assigned since.
@@ -70,8 +71,8 @@ class Hyperparameter:
             return float(ops.convert_to_numpy(self.tensor))
         current = ops.convert_to_numpy(self._variable)
         return (
-            self._number
-            if current.dtype.type(self._number) == current
+            self.number
+            if current.dtype.type(self.number) == current
             else (float(current))
         )
 

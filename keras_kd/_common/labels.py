@@ -7,6 +7,7 @@ nothing here looks at shapes, values or names of losses to find out.
 from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_kd._common.batch import UNLABELED
@@ -59,17 +60,34 @@ def labelled_by(meaning, labels):
         return None
     if meaning.kind == ONE_HOT:
         labelled = ops.any(ops.not_equal(labels, 0), axis=-1)
-    else:
-        labelled = _is_no(UNLABELED, labels)
-        if meaning.ignore_class is not None:
-            other = _is_no(meaning.ignore_class, labels)
-            labelled = ops.logical_and(labelled, other)
+        return ops.cast(labelled, keras.config.floatx())
+    labelled = ops.ones_like(labels, dtype="bool")
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    for missing in (UNLABELED, meaning.ignore_class):
+        # -1 as uint8 would be 255, which may be a class; as bool, True.
+        if missing is None or not _holds(dtype, missing):
+            continue
+        present = ops.not_equal(labels, ops.cast(missing, dtype))
+        labelled = ops.logical_and(labelled, present)
     return ops.cast(labelled, keras.config.floatx())
 
 
-def without_missing(labels, counts):
-    """Class indices with 0 where `counts`, of the same shape, is 0."""
-    return ops.where(ops.equal(counts, 0), ops.zeros_like(labels), labels)
+def readable(labels, *counts):
+    """Class indices with 0 where one of the counts is 0: those that nothing reads.
+
+    `counts`: None, or numbers or bools over the leading axes of the labels.
+    """
+    for count in counts:
+        if count is None:
+            continue
+        count = ops.convert_to_tensor(count)
+        while len(count.shape) > len(labels.shape) and count.shape[-1] == 1:
+            count = ops.squeeze(count, axis=-1)
+        while len(count.shape) < len(labels.shape):
+            count = ops.expand_dims(count, axis=-1)
+        if len(count.shape) == len(labels.shape):
+            labels = ops.where(ops.equal(count, 0), ops.zeros_like(labels), labels)
+    return labels
 
 
 def are_class_indices(labels, logits):
@@ -95,7 +113,7 @@ def labelled_rows(labels, logits, ignore_class=None):
     labels = drop_index_axis(labels, logits)
     labelled = labelled_by(Meaning(CLASS_INDICES, ignore_class), labels)
     # Small integer types cannot hold every class index, nor unsigned ones a -1.
-    return ops.cast(without_missing(labels, labelled), "int32"), labelled
+    return ops.cast(readable(labels, labelled), "int32"), labelled
 
 
 def sparse_labels(labels, logits, ignore_class=None):
@@ -120,8 +138,9 @@ def in_range(labels, num_classes):
 
     rule = (
         f"Integer labels must lie in [0, {num_classes}), the classes of the models, or "
-        "be keras_kd.UNLABELED (-1). Fix the labels, or give the models more classes. "
-        "Smallest and largest label received:"
+        "be keras_kd.UNLABELED (-1). Fix the labels, name one to leave out by "
+        "`ignore_class`, or give the models more classes. Smallest and largest label "
+        "received:"
     )
     indices = tf.cast(labels, "int64")  # int8 cannot hold 200 classes to compare with
     inside = tf.reduce_all((indices >= 0) & (indices < num_classes))
@@ -131,15 +150,11 @@ def in_range(labels, num_classes):
         return tf.identity(labels)
 
 
-def _is_no(index, labels):
-    """Whether each label differs from a class index, which its type may not hold."""
-    dtype = keras.backend.standardize_dtype(labels.dtype)
+def _holds(dtype, index):
+    """Whether an integer type has this number; floats have all that occur."""
     if dtype == "bool":
-        return ops.ones_like(labels, dtype="bool")
-    if "int" in dtype:
-        bits, unsigned = int(dtype.lstrip("uint")), dtype.startswith("u")
-        least = 0 if unsigned else -(2 ** (bits - 1))
-        most = 2 ** (bits if unsigned else bits - 1) - 1
-        if not least <= index <= most:
-            return ops.ones_like(labels, dtype="bool")
-    return ops.not_equal(labels, ops.cast(index, dtype))
+        return False
+    if "int" not in dtype:
+        return True
+    limits = np.iinfo(dtype)
+    return limits.min <= index <= limits.max

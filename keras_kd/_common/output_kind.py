@@ -9,9 +9,9 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from keras_kd._common.inputs import input_spec, trace
+from keras_kd._common.calls import input_spec, trace, with_mask_of
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.outputs import symbolic_outputs, with_mask_of
+from keras_kd._common.outputs import symbolic_outputs
 
 LINEAR = "linear"
 CLASS_PROBABILITIES = "class_probabilities"

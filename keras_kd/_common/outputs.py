@@ -109,35 +109,6 @@ def in_structure_of(reference, reference_outputs, model, outputs):
     return type(reference_outputs)(theirs[pairs[name]] for name in ours)
 
 
-def as_float32(structure):
-    """Cast half-precision leaves up; float64 stays, masks ride along."""
-
-    def cast(tensor):
-        tensor = keras.ops.convert_to_tensor(tensor)
-        if keras.backend.standardize_dtype(tensor.dtype) not in ("float16", "bfloat16"):
-            return tensor
-        return with_mask_of(tensor, keras.ops.cast(tensor, "float32"))
-
-    return keras.tree.map_structure(cast, structure)
-
-
-def without_gradient(structure):
-    """Stop gradients at the leaves; masks ride along."""
-
-    def stop(tensor):
-        return with_mask_of(tensor, keras.ops.stop_gradient(tensor))
-
-    return keras.tree.map_structure(stop, structure)
-
-
-def with_mask_of(tensor, new):
-    """`new`, with the Keras mask that `tensor` carries."""
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        new._keras_mask = mask
-    return new
-
-
 def _default_names(model, count):
     names = list(getattr(model, "output_names", None) or [])
     if len(names) == count and len(set(names)) == count:

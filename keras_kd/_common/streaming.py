@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.examples import broadcast_weight
-from keras_kd._common.weights import weighted
+from keras_kd._common.examples import Values, broadcast_weight
 
 
 def add_to(total, error, addend):
@@ -46,17 +45,16 @@ class StreamingMean(keras.metrics.Metric):
             weight = ops.ones_like(values)
         else:
             weight = broadcast_weight(sample_weight, values)
-        self._add(weighted(values, weight), weight)
+        values = ops.where(weight == 0, ops.zeros_like(values), values)
+        self.add_values(Values(values, weight, None))
 
     def add_values(self, values):
         """Take in `Values`, which are 0 where they weigh 0."""
         weight = ops.cast(values.weight, self._sums[0].dtype)
-        self._add(ops.cast(values.values, weight.dtype) * weight, weight)
-
-    def _add(self, values, weight):
-        axes = tuple(range(len(values.shape) - len(self._shape)))
+        weighted = ops.cast(values.values, weight.dtype) * weight
+        axes = tuple(range(len(weight.shape) - len(self._shape)))
         total, total_error, count, count_error = self._sums
-        add_to(total, total_error, ops.sum(values, axis=axes))
+        add_to(total, total_error, ops.sum(weighted, axis=axes))
         add_to(count, count_error, ops.sum(weight, axis=axes))
 
     @property

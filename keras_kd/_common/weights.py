@@ -1,12 +1,8 @@
 """Weights of examples: sample weights, masks and missing labels as one factor."""
 
-import math
-
 import keras
-import numpy as np
 from keras import ops
 
-from keras_kd._common.checks import check_number
 from keras_kd._common.examples import broadcast_weight, combined_mask
 from keras_kd._common.numerics import at_least_float32
 
@@ -45,22 +41,6 @@ def unmasked_weight(sample_weight, *logits):
     if mask is None or len(mask.shape) >= len(logits[0].shape):
         return sample_weight
     return position_weight(sample_weight, mask, *at_least_float32(logits[0]))
-
-
-def shares(weights, count, of):
-    """One number >= 0 for each `of` something, divided by their sum; None is equal."""
-    if weights is None:
-        return [1.0 / count] * count
-    if np.ndim(weights) != 1 or len(weights) != count:
-        raise ValueError(
-            f"`weights` must hold one number a {of} ({count}). Received: "
-            f"weights={weights!r}."
-        )
-    weights = [check_number("weights", w, at_least=0) for w in weights]
-    total = math.fsum(weights)
-    if total == 0:
-        raise ValueError(f"`weights` must not all be 0. Received: weights={weights!r}.")
-    return [w / total for w in weights]
 
 
 def position_weight(sample_weight, mask, logits):

@@ -1,5 +1,6 @@
 """Fidelity and generalisation on named sets, along training."""
 
+import dataclasses
 import os
 import time
 import warnings
@@ -8,22 +9,21 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_whole_number
-from keras_kd._common.datasets import as_dataset
 from keras_kd._common.metric_update import needs_labels, update_of
+from keras_kd.answers import as_dataset
 from keras_kd.callbacks._every import EveryEpochs
 from keras_kd.callbacks._results import fields, picture
-from keras_kd.fidelity import FidelityPass
-
-_GENERALIZATION = ("accuracy", "nll", "ece")
-_FIDELITY = ("agreement", "agreement_top5", "kl")
+from keras_kd.fidelity import BOUNDS, FidelityPass
 
 
 class FidelityMonitor(EveryEpochs):
     """Compares student and teacher on named sets at the end of epochs.
 
-    For a set `"test"` the logs gain `test/accuracy`, `test/nll`, `test/ece` (student),
-    `test/agreement`, `test/agreement_top5`, `test/kl`, and `test/teacher_accuracy` and
-    its kin. History and callbacks that come *after* this one in the list read them:
+    For a set `"test"` the logs gain the scores of `evaluate_fidelity`: `test/accuracy`,
+    `test/nll`, `test/brier`, `test/ece` (student), `test/agreement`,
+    `test/agreement_top5`, `test/kl`, `test/reverse_kl`, `test/jensen_shannon`,
+    `test/total_variation`, and `test/teacher_accuracy` and its kin. History and
+    callbacks that come *after* this one in the list read them:
     `keras.callbacks.EarlyStopping("test/agreement", mode="max")`.
 
     In TensorBoard, teacher and student are runs of the same charts, and the run
@@ -51,6 +51,8 @@ class FidelityMonitor(EveryEpochs):
             arrays are histograms of their finite numbers in TensorBoard. Metrics of
             labels are the student's; of sets without labels they are left out, which a
             warning says.
+        ignore_class: Class index of rows that count as unlabelled, as `UNLABELED` (-1)
+            does. Defaults to that of the Distiller's label loss, where it has one.
         probes: `{name: function}` or `{name: (function, every)}` for all else: a
             function of (teacher, student) that returns a number, a dict of them, or a
             result of `keras_kd.probes`, whose `.plot` becomes a picture in
@@ -93,6 +95,7 @@ class FidelityMonitor(EveryEpochs):
         steps=None,
         batch_size=256,
         metrics=(),
+        ignore_class=None,
         probes=None,
     ):
         super().__init__()
@@ -106,6 +109,7 @@ class FidelityMonitor(EveryEpochs):
         self._every = check_whole_number("every", every, at_least=1)
         self._steps = steps
         self._teacher = teacher
+        self._ignore_class = ignore_class
         self._metrics = [_with_interval(entry) for entry in metrics]
         for metric, _ in self._metrics:
             update_of(metric)  # or an error, at this call
@@ -136,7 +140,10 @@ class FidelityMonitor(EveryEpochs):
 
     def _pass(self, name, metrics):
         """The compiled comparison on a set, one for each choice of metrics."""
-        key = (name, *map(id, metrics))
+        ignore_class = self._ignore_class
+        if ignore_class is None:  # what the labels mean is the label loss's to say
+            ignore_class = getattr(self.model, "ignore_class", None)
+        key = (name, ignore_class, *map(id, metrics))
         if key not in self._passes:
             teacher, student = self._compared
             self._passes[key] = FidelityPass(
@@ -144,6 +151,7 @@ class FidelityMonitor(EveryEpochs):
                 {"student": student},
                 strategy=self.model.distribute_strategy,
                 metrics=metrics,
+                ignore_class=ignore_class,
             )
         return self._passes[key]
 
@@ -195,13 +203,11 @@ class FidelityMonitor(EveryEpochs):
         return [metric for metric in metrics if not needs_labels(metric)]
 
     def _log(self, name, tag, result, epoch, logs):
-        for key in _GENERALIZATION + _FIDELITY:
-            value = getattr(result.student, key)
-            if value is not None:
+        for key, value in dataclasses.asdict(result.student).items():
+            if value is not None and key not in BOUNDS:
                 logs[f"{name}/{key}"] = value
                 self._write("student", f"{tag}/{key}", value, epoch)
-        for key in _GENERALIZATION:
-            value = getattr(result.teacher, key)
+        for key, value in dataclasses.asdict(result.teacher).items():
             if value is not None:
                 logs[f"{name}/teacher_{key}"] = value
                 self._write("teacher", f"{tag}/{key}", value, epoch)

@@ -58,8 +58,10 @@ class SampleGrid(EveryEpochs):
     Example:
 
     >>> import os, tempfile
+    >>> training = keras_kd.models.SNGANTraining(
+    ...     generator_steps=2, batch_size=5, discriminator_steps=1, minibatches=1)
     >>> gan = keras_kd.models.SNGAN((8, 8, 1), latent_dim=4, generator_width=8,
-    ...                             discriminator_width=8)
+    ...                             discriminator_width=8, training=training)
     >>> gan.compile()
     >>> folder = tempfile.mkdtemp()
     >>> grid = keras_kd.callbacks.SampleGrid(directory=folder, num_samples=4)

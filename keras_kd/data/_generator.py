@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_kd._common.calls import input_spec, trace
 from keras_kd._common.checks import check_choice
-from keras_kd._common.inputs import input_spec, trace
 
 
 class Generator:

@@ -2,15 +2,13 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_kd._common.hyperparameter import (
-    Hyperparameter,
     check_hyperparameter,
     is_schedule,
 )
 from keras_kd._common.metric_update import update_of
-from keras_kd._common.outputs import match_to_outputs, with_mask_of
+from keras_kd._common.outputs import match_to_outputs
 from keras_kd.teacher_ensemble import TeacherEnsemble
 
 STUDENT_LOSS_WEIGHT = {
@@ -100,27 +98,6 @@ def check_output_names(wanted, known):
     match_to_outputs("distillation_losses", wanted, list(known), shared=False)
 
 
-def check_same_whole_shape(teacher, student, output):
-    """The teacher's output, or an error before anything can broadcast it."""
-    theirs, ours = tuple(teacher.shape), tuple(student.shape)
-    known = len(theirs) == len(ours) and all(
-        a is None or b is None or a == b for a, b in zip(theirs, ours, strict=True)
-    )
-    message = (
-        f"Teacher and student outputs to compare ({output!r}) must have one shape, "
-        "positions included. Received: "
-    )
-    fix = "Let both models give as many positions, or compare pooled outputs."
-    if not known:
-        raise ValueError(f"{message}teacher {theirs}, student {ours}. {fix}")
-    if None not in (*theirs, *ours):
-        return teacher
-    shapes = tf.shape(teacher), tf.shape(student)
-    same = tf.reduce_all(shapes[0] == shapes[1])
-    with tf.control_dependencies([tf.debugging.Assert(same, [message, *shapes, fix])]):
-        return with_mask_of(teacher, tf.identity(teacher))
-
-
 def check_losses(losses):
     """`(losses, outputs)`, two lists: for each loss the name of its output, or None."""
     if losses is None:
@@ -146,44 +123,7 @@ def losses_by_output(losses, outputs):
     return {name: [x for x, of in pairs if of == name] for name in outputs}
 
 
-class LossWeights:
-    """The factor of each distillation loss in the objective, or its schedule."""
-
-    def __init__(self, given, outputs):
-        """`outputs`: of `check_losses`."""
-        self._outputs = outputs
-        self._weights = [
-            Hyperparameter(weight, "loss_weight")
-            for weight in _check_loss_weights(given, outputs)
-        ]
-
-    def __iter__(self):
-        return iter(self._weights)
-
-    def tensors(self):
-        return [weight.tensor for weight in self._weights]
-
-    def assign(self, values):
-        values = _check_loss_weights(values, self._outputs)
-        for weight, value in zip(self._weights, values, strict=True):
-            weight.assign(value)
-
-    def as_list(self):
-        """A list as it was given; an entry that is set takes effect."""
-        return _AssignedList(self)
-
-
-class _AssignedList(list):
-    def __init__(self, weights):
-        super().__init__(weight.value for weight in weights)
-        self._weights = weights
-
-    def __setitem__(self, index, value):
-        super().__setitem__(index, value)
-        self._weights.assign(list(self))
-
-
-def _check_loss_weights(weights, outputs):
+def check_loss_weights(weights, outputs):
     """One number or schedule for each loss, in the order of `check_losses`."""
     if weights is None:
         return [1.0] * len(outputs)
@@ -243,12 +183,11 @@ def check_compile(loss, metrics, student_loss_weight):
         update_of(metric)  # or an error, at this call
 
 
-def check_is_compiled(distiller):
-    if not distiller.compiled:
-        raise ValueError(
-            "The distiller has no losses to compute before `compile`. Call "
-            "`distiller.compile(optimizer, loss=...)` first."
-        )
+def raise_uncompiled():
+    raise ValueError(
+        "The distiller has no losses to compute before `compile`. Call "
+        "`distiller.compile(optimizer, loss=...)` first."
+    )
 
 
 def with_loss_scaling(optimizer, model):
@@ -264,13 +203,11 @@ def with_loss_scaling(optimizer, model):
     return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
 
 
-def check_trainable(student, weights):
-    if not weights:
-        raise ValueError(
-            f"Student {student.name!r} has no trainable weights. Set "
-            "`student.trainable = True` and compile again."
-        )
-    return weights
+def raise_untrainable(student):
+    raise ValueError(
+        f"Student {student.name!r} has no trainable weights. Set "
+        "`student.trainable = True` and compile again."
+    )
 
 
 def check_answers(batch, has_teacher, terms):
@@ -291,7 +228,8 @@ def check_answers(batch, has_teacher, terms):
         raise ValueError(
             "The Distiller has `teacher=None`, but the batch brings no stored teacher "
             "logits. Let the dataset give `(x, {'labels': y, 'teacher_logits': z})`, "
-            "or pass the teacher to the Distiller."
+            "or pass the teacher to the Distiller; `student_loss_weight=1` alone needs "
+            "none."
         )
     if batch.temperature is not None and "temperature" not in terms.taken:
         raise ValueError(
@@ -301,11 +239,10 @@ def check_answers(batch, has_teacher, terms):
         )
 
 
-def check_labels(batch):
-    if batch.labels is None:
-        raise ValueError(
-            "`compile` got a label loss or label metrics, but the batch brings no "
-            "labels. Let the dataset give `(x, y)` (label single examples "
-            "keras_kd.UNLABELED where some are missing), or compile without `loss` and "
-            "`metrics` and with `student_loss_weight=0`."
-        )
+def raise_unlabelled():
+    raise ValueError(
+        "`compile` got a label loss or label metrics, but the batch brings no labels. "
+        "Let the dataset give `(x, y)` (label single examples keras_kd.UNLABELED where "
+        "some are missing), or compile without `loss` and `metrics` and with "
+        "`student_loss_weight=0`."
+    )

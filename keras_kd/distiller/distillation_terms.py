@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_kd._common.calls import as_float32, input_spec, trace
 from keras_kd._common.distribution import gather_rows, own_rows
 from keras_kd._common.examples import (
     Examples,
@@ -13,8 +14,6 @@ from keras_kd._common.examples import (
     counted_only,
     weigh,
 )
-from keras_kd._common.inputs import input_spec, trace
-from keras_kd._common.outputs import as_float32
 from keras_kd._common.taps import find_layer, outputs_of, record_outputs
 from keras_kd._common.weights import one_weight_an_example
 from keras_kd.distiller.objective import Term
@@ -29,6 +28,7 @@ class Forward(NamedTuple):
     features: dict  # id(layer) -> outputs of a tapped layer, one a call
     members: Any = None  # of an ensemble, where a loss takes them: one dict each
     member_weights: Any = None
+    is_stored: bool = False  # answers of the batch, in place of a live teacher's
 
 
 class DistillationTerms:
@@ -44,7 +44,9 @@ class DistillationTerms:
         self.outputs = outputs
         self.names = unique_names(losses, outputs)
         self.layers = [None] * len(losses)  # lists, once the shapes are known
+        self.num_layers = 0
         self.taken = frozenset().union(*(loss.takes for loss in losses))
+        self.take_labels = "labels" in self.taken
         teacher = [
             _find_in_members(members, loss.teacher_layer_name) for loss in losses
         ]
@@ -109,28 +111,32 @@ class DistillationTerms:
                 if any(shape == "unknown" for shape in shapes):
                     return
                 if None not in shapes:
-                    self.layers[i] = _layers_of(loss, *shapes)
+                    self._make_layers(i, *shapes)
 
-    def __call__(self, examples, teacher, student, coefficients):
-        """`{loss name: Term}` from `{output: Examples}` and both `Forward`s."""
-        rows = zip(self.losses, self.outputs, self._taps, strict=True)
-        return {
-            self.names[i]: Term(
-                self._parts(i, loss, output, taps, examples, teacher, student),
-                coefficients[i],
+    def _make_layers(self, i, teacher_shape, student_shape):
+        """What a loss trains with the student; checks the shapes too."""
+        with tf.init_scope():  # a layer that is copied is read outside of the graph
+            layers = self.losses[i].make_layers(
+                tuple(teacher_shape), tuple(student_shape)
             )
-            for i, (loss, output, taps) in enumerate(rows)
-        }
+        self.layers[i] = layers
+        self.num_layers += len(layers)
 
-    def _parts(self, i, loss, output, taps, examples, teacher, student):
-        """`Values` of a loss: one, or one for each output that it compares."""
-        if isinstance(loss, KerasLoss):
-            return (_of_structures(loss, taps, examples, teacher, student),)
-        if any(taps):
-            sides = _calls(loss, taps, _lone(examples, output), teacher, student)
-            return (self._of_features(i, loss, sides, examples),)
-        names = list(examples) if output is None else [output]
-        return tuple(self._of_examples(i, loss, examples[name]) for name in names)
+    def __call__(self, step, coefficients):
+        """`{loss name: Term}` from the examples and forward passes of a step."""
+        terms, examples = {}, step.examples
+        rows = zip(self.losses, self.outputs, self._taps, strict=True)
+        for i, (loss, output, taps) in enumerate(rows):
+            if isinstance(loss, KerasLoss):
+                parts = [_of_structures(loss, taps, step)]
+            elif taps[0] or taps[1]:
+                sides = _calls(loss, taps, _lone(examples, output), step)
+                parts = [self._of_features(i, loss, sides, examples)]
+            else:
+                compared = examples.values() if output is None else [examples[output]]
+                parts = [self._of_examples(i, loss, one) for one in compared]
+            terms[self.names[i]] = Term(parts, coefficients[i])
+        return terms
 
     def _of_examples(self, i, loss, examples):
         """`Values` of a loss on what both sides say of one output or layer."""
@@ -140,7 +146,7 @@ class DistillationTerms:
         student = counted_only(examples.student, *counts)
         first = keras.tree.flatten(ours)[0]
         if self.layers[i] is None:
-            self.layers[i] = _layers_of(loss, tuple(first.shape), tuple(student.shape))
+            self._make_layers(i, first.shape, student.shape)
         options = {
             "labels": examples.class_labels if "labels" in loss.takes else None,
             "mask": examples.mask,
@@ -150,7 +156,10 @@ class DistillationTerms:
         fixed = {"weights": examples.member_weights} if "members" in loss.takes else {}
         if "layers" in loss.takes:
             fixed["layers"] = self.layers[i]
-        values = _values(loss, ours, student, rows, fixed)
+        if loss.couples_batch and loss.batch == "global":
+            values = _among_all(loss, ours, student, rows, fixed)
+        else:
+            values = loss.call(ours, student, **rows, **fixed)
         if len(values.shape) == 0:
             values = _of_a_scalar(values, self.names[i], student, examples)
         return weigh(ops.cast(values, "float32"), examples)
@@ -175,20 +184,15 @@ class DistillationTerms:
         return found[0]._replace(values=mean)
 
 
-def _of_structures(loss, taps, examples, teacher, student):
+def _of_structures(loss, taps, step):
     """`Values` of a loss of keras.distillation, which takes whole outputs."""
-    whole, mask = _whole_examples(examples), None
+    structures = step.teacher.structure, step.student.structure
+    whole, mask = _whole_examples(step.examples), None
     if any(taps):
-        calls = _calls(
-            loss,
-            taps,
-            whole._replace(teacher=teacher.structure, student=student.structure),
-            teacher,
-            student,
-        )
-        sides = [side[-1] for side in calls]
+        outputs = whole._replace(teacher=structures[0], student=structures[1])
+        sides = [calls[-1] for calls in _calls(loss, taps, outputs, step)]
     else:
-        sides = [_in_place(examples, student.structure), student.structure]
+        sides = [_in_place(step.examples, structures[1]), structures[1]]
         mask = whole.mask
     counts = whole.sample_weight, mask
     sides = keras.tree.map_structure(lambda t: counted_only(t, *counts), sides)
@@ -199,16 +203,8 @@ def _of_structures(loss, taps, examples, teacher, student):
     return weigh(ops.cast(values, "float32"), whole._replace(mask=None))
 
 
-def _layers_of(loss, teacher_shape, student_shape):
-    """What trains with the student, in this distiller; checks the shapes too."""
-    with tf.init_scope():  # a layer that is copied is read outside of the graph
-        return loss.make_layers(teacher_shape, student_shape)
-
-
-def _values(loss, teacher, student, rows, fixed):
-    """One value an example, or position, among those of all replicas where coupled."""
-    if not (loss.couples_batch and loss.batch == "global"):
-        return loss.call(teacher, student, **rows, **fixed)
+def _among_all(loss, teacher, student, rows, fixed):
+    """Values of a loss that compares the examples of all replicas with one another."""
     own = ops.shape(student)[0]
     teacher, student, rows = gather_rows((teacher, student, rows))
     return own_rows(loss.call(teacher, student, **rows, **fixed), own)
@@ -250,11 +246,11 @@ def _lone(examples, output):
     return examples[output] if output is not None else next(iter(examples.values()))
 
 
-def _calls(loss, taps, output, teacher, student):
+def _calls(loss, taps, output, step):
     """For each side, what a loss compares of each call; an output is called once."""
     rows = (
-        ("teacher", teacher, taps[0], loss.teacher_layer_name),
-        ("student", student, taps[1], loss.student_layer_name),
+        ("teacher", step.teacher, taps[0], loss.teacher_layer_name),
+        ("student", step.student, taps[1], loss.student_layer_name),
     )
     calls = []
     for side, forward, tap, path in rows:

@@ -2,21 +2,21 @@
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from keras_kd._common.batch import unpack_batch
+from keras_kd._common.calls import as_float32, build_outside_a_call, inputs_for
 from keras_kd._common.hyperparameter import HyperparameterAttribute, at_step
-from keras_kd._common.inputs import build_outside_a_call, inputs_for
-from keras_kd._common.outputs import as_float32, named_outputs
+from keras_kd._common.outputs import named_outputs
 from keras_kd._common.saving import LiveConfig, architecture
 from keras_kd.distiller import arguments
 from keras_kd.distiller.distillation_terms import DistillationTerms
 from keras_kd.distiller.keras_trainer import KerasTrainer, Steps, StepUnderWay
 from keras_kd.distiller.label_metrics import update_label_metrics
 from keras_kd.distiller.label_terms import LabelLoss, check_takes_logits
+from keras_kd.distiller.loss_weights import LossWeights
 from keras_kd.distiller.objective import objective
 from keras_kd.distiller.sides import Sides
-from keras_kd.distiller.trackers import Trackers, metrics_of_layers
+from keras_kd.distiller.trackers import Trackers
 from keras_kd.losses.keras_distillation import as_distillation_loss
 
 
@@ -27,8 +27,8 @@ class Distiller(KerasTrainer, keras.Model):
     A step minimises, over the examples of the global batch,
     `w * label_loss + (1 - w) * sum_k weight_k * distillation_loss_k + regularisation`,
     with w = `student_loss_weight`. It calls the student once and each teacher member
-    once, whatever the number of losses, and logs how faithful the batch was:
-    `agreement` and `teacher_student_kl`.
+    once, whatever the number of losses, and logs how faithful the batch was
+    (`agreement`, `teacher_student_kl`).
 
     The arguments are those of `keras.distillation.Distiller`. The student is trained
     in place and stays a plain Keras model; teachers are never changed, and are no part
@@ -38,7 +38,8 @@ class Distiller(KerasTrainer, keras.Model):
         teacher: A built `keras.Model` that gives logits, a list of them (averaged as
             probabilities), a `keras_kd.TeacherEnsemble`, or None when each batch brings
             stored answers: `(x, {"labels": y, "teacher_logits": z})`, or
-            `"teacher_probs"` for probabilities over classes.
+            `"teacher_probs"` for probabilities over classes. With None and
+            `student_loss_weight=1` it trains on labels alone.
         student: The `keras.Model` to train; gives logits where losses compare them.
         distillation_losses: A `keras_kd.losses.DistillationLoss` or a list of them; a
             dict of them by output compares one output with each. Objects of
@@ -52,8 +53,7 @@ class Distiller(KerasTrainer, keras.Model):
         name: Name of the model. Defaults to `"distiller"`.
 
     Raises:
-        ValueError: For models that do not fit together; the message says how to fix
-            it.
+        ValueError: For models that do not fit together, with how to fix it.
 
     Example:
 
@@ -78,8 +78,7 @@ class Distiller(KerasTrainer, keras.Model):
     """
 
     student_loss_weight = HyperparameterAttribute(
-        "w, or its schedule. A number takes the place of a number at the next step, "
-        "without a new trace; a schedule comes or goes with the next `fit`.",
+        "w: a number takes effect at the next step, a schedule at the next `fit`.",
         **arguments.STUDENT_LOSS_WEIGHT,
     )
 
@@ -94,15 +93,14 @@ class Distiller(KerasTrainer, keras.Model):
         **kwargs,
     ):
         arguments.check_backend()
-        # Inputs reach both models as they come: each casts for itself.
-        super().__init__(name=name, autocast=False, **kwargs)
+        super().__init__(name=name, autocast=False, **kwargs)  # each model casts
         teacher = arguments.as_teacher(teacher)
         members = [] if teacher is None else list(teacher.members)
         arguments.check_student(student, members)
         given, outputs = arguments.check_losses(distillation_losses)
         losses = [as_distillation_loss(loss) for loss in given]
         self.student_loss_weight = student_loss_weight
-        self._loss_weights = arguments.LossWeights(distillation_loss_weights, outputs)
+        self._loss_weights = LossWeights(distillation_loss_weights, outputs)
         self.student = student
         self._projectors = []
         self.distillation_losses = given
@@ -115,25 +113,17 @@ class Distiller(KerasTrainer, keras.Model):
             self.built = True
 
     @property
-    def output_names(self):
-        return getattr(self.student, "output_names", None)  # Keras names metrics so
-
-    @property
     def teacher(self):
         """The `TeacherEnsemble`, or None where batches bring stored answers."""
         return self._sides.teacher
 
-    @property
-    def projectors(self):
+    def get_projectors(self):
         """`{loss name: layers}`: what trains with the student, and is no part of it."""
         return self._terms.layers_by_loss
 
     @property
     def distillation_loss_weights(self):
-        """The list of factors, a number or schedule for each loss.
-
-        Set it, or an entry of it: numbers take effect at the next step.
-        """
+        """The list of factors. An entry that is set takes effect at the next step."""
         return self._loss_weights.as_list()
 
     @distillation_loss_weights.setter
@@ -143,10 +133,7 @@ class Distiller(KerasTrainer, keras.Model):
     @property
     def ignore_class(self):
         """The class index that the label loss of a single output ignores, or None."""
-        names = self._sides.student_names()
-        if self._label_loss is None or names is None or len(names) > 1:
-            return None
-        return self._label_loss.meanings(names)[names[0]].ignore_class
+        return self._label_loss and self._label_loss.ignore_class
 
     def build(self, input_shape=None):
         """Build the student and, where losses need them, the projectors."""
@@ -173,13 +160,11 @@ class Distiller(KerasTrainer, keras.Model):
         Args:
             optimizer: Of the student (and projectors).
             loss: Label loss on the student's outputs, as in `keras.Model.compile`; not
-                needed with `student_loss_weight=0`. It gets the labels as you give
-                them, and says what they mean: of Keras's sparse categorical
-                cross-entropy, class indices, where `keras_kd.UNLABELED` (-1) and its
-                `ignore_class` stand for none; of its categorical one, rows, where all
-                zeros stand for none; of any other, no label is missing. A loss of your
-                own may say so by an attribute `labels = "class_indices"` or
-                `"one_hot"`.
+                needed with `student_loss_weight=0`. It gets the labels as you give them
+                and says what they mean. Of Keras's sparse categorical cross-entropy,
+                `keras_kd.UNLABELED` (-1) and its `ignore_class` stand for no label, of
+                its categorical one a row of zeros, of any other nothing. A loss of your
+                own may have an attribute `labels`, "class_indices" or "one_hot".
             metrics: Label metrics, without sample weights, of rows that have a label.
             loss_weights: One factor an output, where there are several.
             weighted_metrics: Label metrics, with sample weights.
@@ -219,8 +204,7 @@ class Distiller(KerasTrainer, keras.Model):
             auto_scale_loss=False,
             **for_keras,
         )
-        # Written to __dict__: Keras must not track what is in it.
-        vars(self).update(_compiled_with=compiled_with, loss=loss)
+        vars(self).update(_compiled_with=compiled_with, loss=loss)  # not tracked
         self._label_loss = loss and LabelLoss(loss, loss_weights)
         self._trackers = None
         names = self._sides.student_names()
@@ -234,30 +218,28 @@ class Distiller(KerasTrainer, keras.Model):
     def train_step(self, data):
         batch = unpack_batch(data)
         if self._class_weight is not None:
-            batch = self._weighed_by_class(batch)
-        teacher = self._sides.teacher_forward(batch)
+            batch = self._sides.weighed_by_class(
+                batch, self._class_weight, self._label_loss
+            )
+        alone = self._student_loss_weight.number == 1.0  # the labels
+        teacher = self._sides.teacher_forward(batch, labels_suffice=alone)
         with tf.GradientTape() as tape:
             student = self._sides.student_forward(self, batch, training=True)
             loss, step = self._loss_of_step(batch, teacher, student, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
-        weights = arguments.check_trainable(self.student, self.trainable_weights)
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(scaled_loss, weights), weights, strict=True)
-        )
+        weights = self.trainable_weights
+        if not weights:
+            arguments.raise_untrainable(self.student)
+        gradients = tape.gradient(scaled_loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         return self._logs(batch, loss, step)
 
     def test_step(self, data):
         batch = unpack_batch(data)
-        teacher = None  # a set without stored answers says something of labels
-        if self.teacher is not None or batch.has_stored_answers:
-            teacher = self._sides.teacher_forward(batch)
+        teacher = self._sides.teacher_forward(batch, labels_suffice=True)
         student = self._sides.student_forward(self, batch, training=False)
-        return self._logs(
-            batch, *self._loss_of_step(batch, teacher, student, training=False)
-        )
-
-    def predict_step(self, data):
-        return self(unpack_batch(data).x, training=False)
+        loss, step = self._loss_of_step(batch, teacher, student, training=False)
+        return self._logs(batch, loss, step)
 
     @property
     def metrics(self):
@@ -265,28 +247,23 @@ class Distiller(KerasTrainer, keras.Model):
         if not self.compiled or self._trackers is None:
             return []
         compiled = [self._compile_metrics] if self._compile_metrics else []
-        ours, inner = self._trackers, metrics_of_layers(self.student)
-        return [*ours.loss_metrics, *compiled, *ours.fidelity_metrics, *inner]
+        parts = self.student._flatten_layers()  # not what it was compiled with
+        layers = [x for x in parts if not isinstance(x, keras.Model)]
+        ours, inner = self._trackers, [m for layer in layers for m in layer.metrics]
+        return [*ours.of_losses, *compiled, *ours.of_fidelity, *inner]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The objective of a batch, as in `keras.Model.compute_loss`.
+        """The objective of a batch; under a strategy, this replica's share of it.
 
         In a step, teacher and features are those of the forward passes that it has run;
         elsewhere both models are called. A subclass may override it, and call it.
-
-        Args:
-            x: Inputs.
-            y: Targets as in `fit`, with stored answers where there is no teacher.
-            y_pred: The student's outputs. Defaults to those of a forward pass.
-            sample_weight: As in `fit`.
-            training: Mode of the student, where it is called. Defaults to True.
-
-        Returns:
-            Scalar; under a strategy this replica's share of the objective.
+        Arguments as in `keras.Model.compute_loss`; `y` as in `fit`, and `y_pred`
+        defaults to the outputs of a forward pass in mode `training`.
         """
-        arguments.check_is_compiled(self)
+        if not self.compiled:
+            arguments.raise_uncompiled()
         batch, step = unpack_batch((x, y, sample_weight)), self._steps.now
         if step is None:
             step = StepUnderWay(
@@ -295,15 +272,15 @@ class Distiller(KerasTrainer, keras.Model):
             )
         if y_pred is not None and y_pred is not step.student.structure:
             step.student = self._sides.with_outputs(step.student, y_pred)
-        step.examples = self._examples(batch, step)
-        step.objective = self._objective(batch, step)
+        self._resolve(batch, step)
         return step.objective.loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the compiled label metrics and give all logs."""
         if self._compile_metrics is not None:
             batch = unpack_batch((x, y, sample_weight))
-            arguments.check_labels(batch)
+            if batch.labels is None:
+                arguments.raise_unlabelled()
             outputs = as_float32(y_pred)
             named = named_outputs(self.student, outputs)
             update_label_metrics(
@@ -312,7 +289,7 @@ class Distiller(KerasTrainer, keras.Model):
                 outputs,
                 {id(tensor): name for name, tensor in named.items()},
                 self._label_loss,
-                filters_rows=not self.jit_compile,
+                filters_rows=not self.jit_compile and not self._has_replicas(),
             )
         return self.get_metrics_result()
 
@@ -327,6 +304,22 @@ class Distiller(KerasTrainer, keras.Model):
             self._steps.now = None
         return loss, step
 
+    def _resolve(self, batch, step):
+        """`Examples`, terms and objective of a batch."""
+        if self._label_loss and batch.labels is None:
+            arguments.raise_unlabelled()
+        step.examples = self._examples(batch, step)
+        labels = self._label_loss.terms(step.examples) if self._label_loss else {}
+        distillation = None
+        with at_step(self.optimizer.iterations):
+            weight = self._student_loss_weight.tensor
+            if step.teacher is not None:
+                factors = [w.tensor for w in self._loss_weights.hyperparameters]
+                distillation = self._terms(step, factors)
+        if len(self._projectors) < self._terms.num_layers:
+            self._projectors = self._terms.trained_layers
+        step.objective = objective(labels, distillation, weight, self.losses, batch)
+
     def _examples(self, batch, step):
         """`{output: Examples}`, resolved once for losses and metrics."""
         names = list(step.student.outputs)
@@ -337,42 +330,16 @@ class Distiller(KerasTrainer, keras.Model):
             step.teacher,
             step.student,
             self._label_loss.meanings(names) if self._label_loss else {},
-            needs_classes="labels" in self._terms.taken or self._trackers.take_labels,
+            needs_classes=self._terms.take_labels or self._trackers.take_labels,
         )
-
-    def _objective(self, batch, step):
-        labels, distillation = {}, None
-        if self._label_loss:
-            arguments.check_labels(batch)
-            labels = self._label_loss.terms(step.examples)
-        with at_step(self.optimizer.iterations):
-            weight = self._student_loss_weight.tensor
-            if step.teacher is not None:
-                distillation = self._distillation_terms(step)
-        num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-        return objective(labels, distillation, weight, self.losses, num_examples)
-
-    def _distillation_terms(self, step):
-        """Terms of the losses; projectors come with the first ones."""
-        weights = self._loss_weights.tensors()
-        terms = self._terms(step.examples, step.teacher, step.student, weights)
-        if len(self._projectors) < len(self._terms.trained_layers):
-            self._projectors = self._terms.trained_layers
-        return terms
 
     def _logs(self, batch, loss, step):
         """All logs, from what the step has computed; no model is called."""
-        absent = set()
         if step.objective is None:  # a subclass computes another loss
-            absent = self._trackers.names_of_terms()
-            num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
-            step.objective = objective({}, None, 0.0, [], num_examples)
             step.examples = self._examples(batch, step)
-        self._trackers.update_losses(loss, step.objective)
-        if step.teacher is None:
-            absent = self._trackers.names_without_a_teacher()
-        else:
-            self._trackers.update_fidelity(self._sides.with_logits(step.examples))
+        absent = self._trackers.update(loss, step, self._sides, batch)
+        if step.teacher is None and self._student_loss_weight.number == 1.0:
+            absent.discard("loss")  # that of the labels is all of it
         logs = self.compute_metrics(
             batch.x, batch.y, step.student.structure, batch.sample_weight
         )
@@ -388,15 +355,14 @@ class Distiller(KerasTrainer, keras.Model):
             self._sides.student_forward(self, batch, training=False),
         )
         step.examples = self._examples(batch, step)
-        with at_step(0):
-            self._distillation_terms(step)
+        self._terms(step, [0.0] * len(self._terms.losses))
+        self._build_projectors()
 
     def _make_trackers(self, names):
         """Create the trackers, in the scope of the strategy that trains."""
-        loss = self._label_loss
         with self.distribute_strategy.scope():
             self._trackers = Trackers(
-                loss.outputs_with_loss(names) if loss else [],
+                self._label_loss.outputs_with_loss(names) if self._label_loss else [],
                 self._terms.num_parts(names),
                 self._sides.fidelity_outputs(names),
                 self._compiled_with["fidelity_metrics"],
@@ -408,29 +374,22 @@ class Distiller(KerasTrainer, keras.Model):
         self._projectors = self._terms.trained_layers
 
     def _scheduled(self):
-        return [self._student_loss_weight, *self._loss_weights, *self._terms.losses]
-
-    def _weighed_by_class(self, batch):
-        weights = self._sides.weights_by_class(
-            self._class_weight, batch, self._label_loss
-        )
-        return batch._replace(sample_weight=weights)
-
-    def export(self, filepath, *args, **kwargs):
-        """Export the student: what it gives is what a call of the distiller gives."""
-        return self.student.export(filepath, *args, **kwargs)
+        return [
+            self._student_loss_weight,
+            *self._loss_weights.hyperparameters,
+            *self._terms.losses,
+        ]
 
     def get_config(self):
-        losses = arguments.losses_by_output(
-            self.distillation_losses, self._terms.outputs
-        )
-        teacher = self.teacher
+        losses, outputs = self.distillation_losses, self._terms.outputs
+        losses = arguments.losses_by_output(losses, outputs)
+        weights = self._loss_weights.hyperparameters
         return {
             "name": self.name,
-            "teacher": None if teacher is None else LiveConfig.of(teacher),
+            "teacher": self.teacher and LiveConfig.of(self.teacher),
             "student": architecture(self.student),
             "distillation_losses": keras.saving.serialize_keras_object(losses),
-            "distillation_loss_weights": [w.config for w in self._loss_weights],
+            "distillation_loss_weights": [weight.config for weight in weights],
             "student_loss_weight": self._student_loss_weight.config,
         }
 
@@ -438,13 +397,3 @@ class Distiller(KerasTrainer, keras.Model):
     def from_config(cls, config, custom_objects=None):
         values = config.items()
         return cls(**{k: LiveConfig.object_of(v, custom_objects) for k, v in values})
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(self._compiled_with)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)

@@ -4,8 +4,10 @@ Each names the version of Keras that it was needed on; tests/distiller/
 test_keras_trainer.py says of each when it may go.
 """
 
+import dataclasses
 import functools
 import threading
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,7 +22,7 @@ class KerasTrainer:
 
     It asks of the class: `_make_variables(data)` and `_has_all_variables()`, what to
     build before replicas start; `_scheduled()`, the objects whose schedules the step
-    reads; `_chooses_jit`; `teacher`.
+    reads; `_chooses_jit`; `teacher`; `_parts()`.
     """
 
     _chooses_jit = False
@@ -45,7 +47,11 @@ class KerasTrainer:
                 "`class_weight` and `sample_weight` were both given. Multiply the "
                 "factors of the classes into `sample_weight` instead."
             )
-        return _Weighing(self, checked_class_weight(class_weight))
+        return _Weighing([self, *self._parts()], checked_class_weight(class_weight))
+
+    def _parts(self):
+        """Models of this class whose steps the step of this one runs."""
+        return ()
 
     def make_train_function(self, force=False):
         # A step traced before a schedule or class weights came does not know of them.
@@ -69,6 +75,13 @@ class KerasTrainer:
         self._schedules_of_testing = known
         return super().make_test_function(force)
 
+    @property
+    def output_names(self):
+        return getattr(self.student, "output_names", None)  # Keras names metrics so
+
+    def _has_replicas(self):
+        return self.distribute_strategy.num_replicas_in_sync > 1
+
     def _may_use_jit(self):
         return (
             accelerator_present()
@@ -80,6 +93,8 @@ class KerasTrainer:
         """Keras calls this at the start of each pass over a set."""
         if self.teacher is not None:
             self.teacher.start_pass()
+        for part in self._parts():
+            part.reset_metrics()
         super().reset_metrics()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -99,25 +114,44 @@ class KerasTrainer:
             trace = tf.function(self._make_variables, autograph=False)
             with keras.StatelessScope():  # on leaving it, Keras initialises variables
                 trace.get_concrete_function(spec)
+        for part in self._parts():
+            part._symbolic_build(iterator=iterator, data_batch=data_batch)
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def _lock_state(self):
         """Keras 3.15 locks a built model; projectors may come with the first batch."""
 
+    def export(self, filepath, *args, **kwargs):
+        """Export the student: what it gives is what a call of the distiller gives."""
+        return self.student.export(filepath, *args, **kwargs)
+
+    def get_compile_config(self):
+        # Keras 3.15 keeps these for models whose `compile` is its own.
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(self._compiled_with)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
 
 class _Weighing:
-    """A scope in which the training step weighs examples by class."""
+    """A scope in which the training steps of models weigh examples by class."""
 
-    def __init__(self, model, class_weight):
-        self._model = model
+    def __init__(self, models, class_weight):
+        self._models = models
         self._class_weight = class_weight
 
     def __enter__(self):
-        self._before = self._model._class_weight
-        vars(self._model)["_class_weight"] = self._class_weight  # Keras tracks no dict
+        self._before = [model._class_weight for model in self._models]
+        for model in self._models:
+            vars(model)["_class_weight"] = self._class_weight  # Keras tracks no dict
 
     def __exit__(self, *error):
-        vars(self._model)["_class_weight"] = self._before
+        for model, before in zip(self._models, self._before, strict=True):
+            vars(model)["_class_weight"] = before
 
 
 class Steps(threading.local):
@@ -126,14 +160,14 @@ class Steps(threading.local):
     now = None
 
 
+@dataclasses.dataclass(eq=False)
 class StepUnderWay:
     """What a step has run, for the `compute_loss` that it calls, and what that adds."""
 
-    examples = objective = None
-
-    def __init__(self, teacher, student):
-        self.teacher = teacher  # `Forward`s
-        self.student = student
+    teacher: Any  # `Forward`, or None without answers
+    student: Any  # `Forward`
+    examples: Any = None
+    objective: Any = None
 
 
 def _first_batch(iterator, strategy):

@@ -10,7 +10,7 @@ from keras_kd._common.labels import (
     CLASS_INDICES,
     Meaning,
     labelled_by,
-    without_missing,
+    readable,
 )
 from keras_kd._common.outputs import match_to_outputs
 
@@ -100,19 +100,14 @@ def _update_filtered(metric, meaning, y_true, y_pred, weight):
         labelled = ops.max(labelled, axis=tuple(range(1, len(labelled.shape))))
     has_label = labelled > 0
 
-    def whole():
-        metric.update_state(y_true, y_pred, sample_weight=weight)
+    sides = [y_true, y_pred]
+    if weight is not None:
+        sides.append(weight if by_example else broadcast_weight(weight, labelled))
 
-    def in_part():
-        rows = [tf.boolean_mask(side, has_label) for side in (y_true, y_pred)]
-        part = weight
-        if weight is not None and by_example:
-            part = tf.boolean_mask(weight, has_label)
-        elif weight is not None:
-            part = tf.boolean_mask(broadcast_weight(weight, labelled), has_label)
-        metric.update_state(*rows, sample_weight=part)
-
-    return tf.cond(tf.reduce_all(has_label), whole, in_part)
+    # No branch for the case where all rows stay: it would hide the shapes.
+    rows = [tf.boolean_mask(side, has_label) for side in sides]
+    weight = None if weight is None else rows.pop()
+    metric.update_state(*rows, sample_weight=weight)
 
 
 def _reads_each_position(metric):
@@ -139,7 +134,7 @@ def _update_weighed(metric, meaning, y_true, y_pred, weight):
     labelled = labelled_by(meaning, y_true)
     if labelled is not None:
         if meaning.kind == CLASS_INDICES:
-            y_true = without_missing(y_true, labelled)
+            y_true = readable(y_true, labelled)
         if weight is not None:
             labelled = labelled * broadcast_weight(weight, labelled)
         weight = labelled

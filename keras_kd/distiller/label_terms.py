@@ -15,7 +15,7 @@ from keras_kd._common.labels import (
     in_range,
     labelled_by,
     meaning_of,
-    without_missing,
+    readable,
 )
 from keras_kd._common.outputs import match_to_outputs
 from keras_kd.distiller.objective import Term
@@ -31,28 +31,37 @@ class LabelLoss:
         self._loss_weights = loss_weights
         self._matched = {}
 
+    @property
+    def ignore_class(self):
+        """That of the loss, where there is one loss; else None."""
+        losses = keras.tree.flatten(self._loss)
+        return meaning_of(losses[0]).ignore_class if len(losses) == 1 else None
+
     def by_output(self, names):
         """`{output name: loss}`; None where an output has no loss."""
         return self._match(tuple(names))[0]
 
     def meanings(self, names):
         """`{output name: Meaning}` of the labels."""
-        return self._match(tuple(names))[1]
+        names = tuple(names)
+        return (self._matched.get(names) or self._match(names))[1]
 
     def outputs_with_loss(self, names):
         return [name for name, loss in self.by_output(names).items() if loss]
 
     def terms(self, examples):
         """`{output name: Term}` for the outputs that have a loss, from `Examples`."""
-        losses, _, factors = self._match(tuple(examples))
+        names = tuple(examples)
+        losses, meanings, factors = self._matched.get(names) or self._match(names)
         absent = [n for n, x in examples.items() if losses[n] and x.labels is None]
         if absent:
             raise ValueError(f"`y` has no labels for the outputs {absent}.")
-        return {
-            name: Term((label_values(losses[name], one),), factors[name])
-            for name, one in examples.items()
-            if losses[name]
-        }
+        terms = {}
+        for name, one in examples.items():
+            if losses[name]:
+                values = label_values(losses[name], meanings[name], one)
+                terms[name] = Term([values], factors[name])
+        return terms
 
     def values(self, labels, outputs):
         """`Values` of one output on its labels."""
@@ -60,7 +69,7 @@ class LabelLoss:
         meaning = self.meanings(["output"])["output"]
         labelled = labelled_by(meaning, labels)
         examples = Examples(None, outputs, labels, labelled=labelled)
-        return label_values(self.by_output(["output"])["output"], examples)
+        return label_values(self.by_output(["output"])["output"], meaning, examples)
 
     def _match(self, names):
         if names not in self._matched:
@@ -74,34 +83,23 @@ class LabelLoss:
         return self._matched[names]
 
 
-def label_values(loss, examples):
+def label_values(loss, meaning, examples):
     """`Values` of a label loss, one an example or position that has a label."""
-    counts = examples.sample_weight, examples.labelled, combined_mask(examples.student)
+    mask = combined_mask(examples.student)
+    counts = examples.sample_weight, examples.labelled, mask
     labels, outputs = examples.labels, counted_only(examples.student, *counts)
-    if meaning_of(loss).kind == CLASS_INDICES:
-        labels = _readable(labels, examples)
+    if meaning.kind == CLASS_INDICES:
+        labels = readable(labels, examples.labelled, examples.sample_weight, mask)
         labels = in_range(labels, outputs.shape[-1])
     else:
         labels = counted_only(labels, *counts)
     values = _values(loss, labels, outputs, examples.sample_weight)
-    examples = examples._replace(mask=combined_mask(examples.student, values))
+    if getattr(values, "_keras_mask", None) is not None:
+        mask = combined_mask(examples.student, values)
     values = ops.cast(values, "float32")
     if len(values.shape) == 0:
         return _of_a_scalar(values, loss, examples)
-    return weigh(values, examples, of_labels=True)
-
-
-def _readable(labels, examples):
-    """Class indices with 0 in place of those that nothing may read."""
-    labels = without_missing(labels, examples.labelled)
-    for counts in (examples.sample_weight, combined_mask(examples.student)):
-        if counts is not None and len(counts.shape) <= len(labels.shape):
-            counts = ops.convert_to_tensor(counts)
-            while len(counts.shape) < len(labels.shape):
-                counts = ops.expand_dims(counts, axis=-1)
-            counts = ops.broadcast_to(counts, ops.shape(labels))
-            labels = without_missing(labels, counts)
-    return labels
+    return weigh(values, examples._replace(mask=mask), of_labels=True)
 
 
 _SMALL = ("int8", "uint8", "int16", "uint16")  # 2 * y - 1 of such is no such number
@@ -111,15 +109,13 @@ def _values(loss, labels, outputs, sample_weight):
     """What a loss says of each example; a scalar where it says no more."""
     if keras.backend.standardize_dtype(labels.dtype) in _SMALL:
         labels = ops.cast(labels, "int32")
-    if _reduces_itself(loss):
-        if sample_weight is not None:
-            return loss(labels, outputs, sample_weight)
-        function = loss
-    elif isinstance(loss, keras.losses.Loss):
-        function = loss.call
-    else:
-        function = loss
+    function = loss
+    if not isinstance(loss, keras.losses.Loss):
         labels, outputs = _at_one_rank(labels, outputs)
+    elif type(loss).__call__ is keras.losses.Loss.__call__:
+        function = loss.call
+    elif sample_weight is not None:  # a `__call__` of its own, which weighs itself
+        return loss(labels, outputs, sample_weight)
     try:
         return function(labels, outputs)
     except (TypeError, ValueError, tf.errors.InvalidArgumentError):
@@ -143,16 +139,12 @@ def _at_one_rank(labels, outputs):
     return labels, outputs
 
 
-def _reduces_itself(loss):
-    """Whether a loss has a `__call__` of its own in place of Keras's."""
-    return isinstance(loss, keras.losses.Loss) and (
-        type(loss).__call__ is not keras.losses.Loss.__call__
-    )
-
-
 def _of_a_scalar(value, loss, examples):
     """`Values` of a loss that has reduced its batch already."""
-    if examples.sample_weight is not None and not _reduces_itself(loss):
+    own_call = isinstance(loss, keras.losses.Loss) and (
+        type(loss).__call__ is not keras.losses.Loss.__call__
+    )
+    if examples.sample_weight is not None and not own_call:
         raise ValueError(
             f"The label loss {_name(loss)!r} gives one scalar a batch, so sample "
             "weights cannot reach it. Return one value an example, shape (batch,)."

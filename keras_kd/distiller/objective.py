@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -12,7 +13,7 @@ from keras_kd._common.examples import weighted_sum
 class Term(NamedTuple):
     """One loss of a batch before any reduction, and its factor in the objective."""
 
-    parts: tuple  # of `Values`: one, or one an output that the loss compares
+    parts: list  # of `Values`: one, or one an output that the loss compares
     coefficient: Any
 
 
@@ -24,43 +25,47 @@ class Objective(NamedTuple):
     all_examples: Any  # of the global batch
     label_terms: dict  # {output: Term}
     distillation_terms: dict | None  # {loss name: Term}; None without a teacher
+    parts: Any  # [(weighted sum, size, factor)] of this replica, label terms first
+    of_parts: Any  # what they make of the loss
 
 
 def objective(
-    label_terms, distillation_terms, student_loss_weight, extra_losses, num_examples
+    label_terms, distillation_terms, student_loss_weight, extra_losses, batch
 ):
     """w * labels + (1 - w) * distillation + extra losses, over the global batch.
 
     Each part of a term is its weighted sum here over its size on all replicas, so the
     shares add up to the objective however unevenly a batch is cut.
     """
-    groups = [label_terms or {}, distillation_terms or {}]
-    terms = [term for group in groups for term in group.values()]
-    parts = [part for term in terms for part in term.parts]
-    sizes = [ops.cast(n, "float32") for n in (*(p.size for p in parts), num_examples)]
+    num_examples = ops.shape(keras.tree.flatten(batch.x)[0])[0]
+    weights = [student_loss_weight, 1.0 - student_loss_weight]
+    groups = [label_terms.values(), (distillation_terms or {}).values()]
+    parts = [
+        (
+            ops.cast(weighted_sum(part), "float32"),
+            ops.cast(part.size, "float32"),
+            weight * term.coefficient,
+        )
+        for weight, terms in zip(weights, groups, strict=True)
+        for term in terms
+        for part in term.parts
+    ]
+    sizes = [size for _, size, _ in parts] + [ops.cast(num_examples, "float32")]
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if replicas > 1:
         sizes = ops.unstack(global_sum(ops.stack(sizes)), num=len(sizes))
-    *sizes, all_examples = sizes
-    shares = iter(
-        [
-            ops.divide_no_nan(ops.cast(weighted_sum(part), "float32"), size)
-            for part, size in zip(parts, sizes, strict=True)
-        ]
+    of_parts = sum(
+        factor * ops.divide_no_nan(total, size)
+        for (total, _, factor), size in zip(parts, sizes[:-1], strict=True)
     )
-    of_labels, of_teacher = (
-        sum(
-            term.coefficient * sum(next(shares) for _ in term.parts)
-            for term in group.values()
-        )
-        for group in groups
-    )
-    extra = sum(ops.cast(loss, "float32") for loss in extra_losses)
-    loss = (
-        student_loss_weight * of_labels
-        + (1.0 - student_loss_weight) * of_teacher
-        + extra / replicas  # regularisation is of weights, not of examples
-    )
+    # Regularisation is of weights, not of examples.
+    extra = sum(ops.cast(loss, "float32") for loss in extra_losses) / replicas
     return Objective(
-        loss, num_examples, all_examples, label_terms or {}, distillation_terms
+        loss=of_parts + extra,
+        num_examples=num_examples,
+        all_examples=sizes[-1],
+        label_terms=label_terms,
+        distillation_terms=distillation_terms,
+        parts=parts,
+        of_parts=of_parts,
     )

@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_kd._common.calls import as_float32, without_gradient
+from keras_kd._common.checks import check_same_shape
 from keras_kd._common.examples import Examples, combined_mask
 from keras_kd._common.labels import AS_GIVEN, Meaning, labelled_by, sparse_labels
 from keras_kd._common.output_kind import (
@@ -17,13 +19,11 @@ from keras_kd._common.output_kind import (
     refuse_distributions,
 )
 from keras_kd._common.outputs import (
-    as_float32,
     have_names,
     match_to_outputs,
     named_outputs,
     pair_outputs,
     symbolic_outputs,
-    without_gradient,
 )
 from keras_kd._common.taps import record_outputs
 from keras_kd.distiller import arguments
@@ -42,8 +42,14 @@ class Sides:
         self._student = student
         self._terms = terms
         self._kinds = self._kinds_of_student(None)
-        self._is_checked = False  # what losses compare, against what outputs are
+        self._pairs = None  # {student's output: teacher's}, from the first batch on
+        self._in_doubt = set()
+        self.has_probabilities = CLASS_PROBABILITIES in self._kinds.values()
         theirs, ours = self._symbolic(), symbolic_outputs(student)
+        names = self.student_names() or ()
+        self._lone_name = names[0] if len(names) == 1 else None
+        names = () if theirs is None else list(self._named_teacher(theirs))
+        self._lone_teacher = names[0] if len(names) == 1 else None
         if ours is not None:
             arguments.check_output_names(terms.outputs, named_outputs(student, ours))
             if theirs is not None:
@@ -78,21 +84,33 @@ class Sides:
             and not self._is_multi_label(pairs[name])
         ]
 
-    def teacher_forward(self, batch):
-        """Logits of the teacher, stored or live, and its tapped features."""
-        arguments.check_answers(batch, self.teacher is not None, self._terms)
-        if batch.has_stored_answers:
+    def teacher_forward(self, batch, labels_suffice=False):
+        """Logits of the teacher, stored or live, and its tapped features.
+
+        None where there are none and `labels_suffice`.
+        """
+        stored = batch.teacher_logits is not None or batch.teacher_probs is not None
+        if self.teacher is None and not stored and labels_suffice:
+            return None
+        if stored or self.teacher is None or batch.temperature is not None:
+            arguments.check_answers(batch, self.teacher is not None, self._terms)
+        if stored:
             return self._stored(batch)
-        layers = self._terms.teacher_layers
-        features = {}
+        layers, features = self._terms.teacher_layers, {}
         if layers:
             with record_outputs(layers) as features:
                 members = self.teacher.member_logits(batch.x)
-            features = without_gradient(features)
+            features = keras.tree.map_structure(without_gradient, features)
         else:
             members = self.teacher.member_logits(batch.x)
-        structure = as_float32(self.teacher.combine_members(members))
-        outputs = self._named_teacher(structure)
+        structure = members[0]
+        if len(members) > 1:
+            structure = self.teacher.combine_members(members)
+        structure = as_float32(structure)
+        if self._lone_teacher is not None and tf.is_tensor(structure):
+            outputs = {self._lone_teacher: structure}
+        else:
+            outputs = self._named_teacher(structure)
         if "members" not in self._terms.taken:
             return Forward(outputs, structure, features)
         members = [self._named_teacher(as_float32(m)) for m in members]
@@ -114,42 +132,60 @@ class Sides:
 
     def with_outputs(self, forward, structure):
         """The student's forward pass with these outputs in place of its own."""
-        outputs = named_outputs(self._student, as_float32(structure))
+        outputs = as_float32(structure)
+        if self._lone_name is not None and tf.is_tensor(outputs):
+            outputs = {self._lone_name: outputs}
+        else:
+            outputs = named_outputs(self._student, outputs)
         return forward._replace(outputs=outputs, structure=structure)
 
     def examples(self, batch, teacher, student, meanings, *, needs_classes):
         """`{output: Examples}`; `meanings` of the labels by output."""
         names = list(student.outputs)
-        reads_labels = bool(meanings) or needs_classes
-        labels = dict.fromkeys(names)
-        if reads_labels and batch.labels is not None:
-            labels = match_to_outputs("y", batch.labels, names, shared=False)
-        weights = match_to_outputs(
-            "sample_weight", batch.sample_weight, names, shared=True
-        )
-        answers, member_answers = dict.fromkeys(names), None
+        weights = answers = dict.fromkeys(names)
+        needs_labels = bool(meanings) or needs_classes
+        labels = self._labels(batch, names) if needs_labels else weights
+        if batch.sample_weight is not None:
+            weights = match_to_outputs(
+                "sample_weight", batch.sample_weight, names, shared=True
+            )
         if teacher is not None:
-            pairs = self._pair(teacher.structure, student.structure)
-            answers = {n: teacher.outputs.get(pair) for n, pair in pairs.items()}
-            answers = self._checked_answers(batch, answers, student, pairs)
+            if self._pairs is None or teacher.is_stored:
+                self._meet(batch, teacher, student)
+            answers = {
+                name: teacher.outputs.get(pair) for name, pair in self._pairs.items()
+            }
         found = {}
         for name, ours in student.outputs.items():
-            if teacher is not None and teacher.members:
-                member_answers = [m.get(pairs[name]) for m in teacher.members]
+            theirs = answers[name]
+            if theirs is not None and theirs.shape.rank is None:
+                theirs = tf.ensure_shape(theirs, [None, *ours.shape[1:]])
+            if name in self._in_doubt:
+                message = arguments.student_in_doubt(self._student)
+                ours = refuse_distributions(ours, message)
             one = Examples(
-                answers[name],
+                theirs,
                 ours,
                 sample_weight=weights[name],
-                mask=combined_mask(answers[name], ours),
+                mask=combined_mask(theirs, ours),
                 temperature=batch.temperature,
-                members=member_answers,
-                member_weights=teacher and teacher.member_weights,
             )
+            if teacher is not None and teacher.members:
+                one = one._replace(
+                    members=[m.get(self._pairs[name]) for m in teacher.members],
+                    member_weights=teacher.member_weights,
+                )
             if labels[name] is not None:
                 meaning = meanings.get(name) or Meaning(AS_GIVEN)
                 one = _with_labels(one, labels[name], meaning, needs_classes)
             found[name] = one
         return found
+
+    def _labels(self, batch, names):
+        """`{output: labels}`, as they were given."""
+        if self._lone_name is not None and tf.is_tensor(batch.labels):
+            return {self._lone_name: batch.labels}
+        return match_to_outputs("y", batch.labels, names, shared=False)
 
     def with_logits(self, examples):
         """`Examples` in which a student's probabilities over classes are log p."""
@@ -159,8 +195,8 @@ class Sides:
                 found[name] = one._replace(student=log_of(one.student))
         return found
 
-    def weights_by_class(self, class_weight, batch, label_loss):
-        """The weight of each label of the single output, that of its class."""
+    def weighed_by_class(self, batch, class_weight, label_loss):
+        """The batch, each label of its single output weighed by its class."""
         names = self.student_names() or ["output"]
         if batch.sample_weight is not None or not ops.is_tensor(batch.labels):
             raise ValueError(
@@ -171,7 +207,8 @@ class Sides:
         meaning = Meaning(AS_GIVEN)
         if label_loss and len(names) == 1:
             meaning = label_loss.meanings(names)[names[0]]
-        return weights_by_class(class_weight, batch.labels, meaning)
+        weights = weights_by_class(class_weight, batch.labels, meaning)
+        return batch._replace(sample_weight=weights)
 
     def _symbolic(self):
         """Symbolic outputs of the live teacher, or None."""
@@ -202,7 +239,8 @@ class Sides:
             if self._terms.compared([None]):
                 structure = keras.tree.map_structure(logits_of_stored, structure)
             structure = as_float32(structure)
-        return Forward(self._named_teacher(structure), structure, {})
+        outputs = self._named_teacher(structure)
+        return Forward(outputs, structure, {}, is_stored=True)
 
     def _kinds_of_student(self, x):
         """`{output: kind}`; of a model that does not say, on a batch of inputs."""
@@ -219,26 +257,23 @@ class Sides:
     def _is_multi_label(self, name):
         return self.teacher is not None and self.teacher.is_multi_label(name)
 
-    def _checked_answers(self, batch, answers, student, pairs):
-        """The teacher's outputs in the shapes of the student's, once they may meet."""
-        compared = {output for _, output, _ in self._terms.compared(list(answers))}
-        if not self._is_checked:
-            if None in (self._kinds.get(name) for name in compared):
-                self._kinds = self._kinds_of_student(batch.x)
-            self._check_kinds(pairs)
-            self._is_checked = True
-        found = {}
-        for name, theirs in answers.items():
-            ours = student.outputs[name]
-            if theirs is not None and theirs.shape.rank is None:
-                theirs = tf.ensure_shape(theirs, [None, *ours.shape[1:]])
-            if name in compared:
-                theirs = arguments.check_same_whole_shape(theirs, ours, name)
-                if self._kinds.get(name) is None:
-                    message = arguments.student_in_doubt(self._student)
-                    student.outputs[name] = refuse_distributions(ours, message)
-            found[name] = theirs
-        return found
+    def _meet(self, batch, teacher, student):
+        """At the first batch: which outputs belong together, and whether they fit.
+
+        Stored answers may come in another structure in each kind of set.
+        """
+        self._pairs = self._pair(teacher.structure, student.structure)
+        names = list(student.outputs)
+        compared = {output for _, output, _ in self._terms.compared(names)}
+        if any(self._kinds.get(name) is None for name in compared):
+            self._kinds = self._kinds_of_student(batch.x)
+            self.has_probabilities = CLASS_PROBABILITIES in self._kinds.values()
+        self._in_doubt = {n for n in compared if self._kinds.get(n) is None}
+        self._check_kinds(self._pairs)
+        for name in compared:
+            theirs = teacher.outputs[self._pairs[name]]
+            if theirs.shape.rank is not None:
+                check_same_shape(theirs, student.outputs[name], classes=1)
 
     def _check_compared(self, theirs, ours):
         """Before any batch: outputs that losses compare exist, and fit."""

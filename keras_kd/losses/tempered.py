@@ -44,7 +44,10 @@ def tempered(teacher_logits, student_logits, temperature):
     `temperature` is one number, or one an example; T^2 fits one value a position.
     """
     teacher, student = of_one_shape(teacher_logits, student_logits)
-    temperature = temperature_tensor(temperature, student, student.dtype)
+    if not (ops.is_tensor(temperature) and temperature.dtype == student.dtype):
+        temperature = temperature_tensor(temperature, student, student.dtype)
+    elif len(temperature.shape) > 0:
+        temperature = temperature_tensor(temperature, student, student.dtype)
     factor = temperature**2
     if len(temperature.shape) > 0:
         positions = len(student.shape) - 2
@@ -65,6 +68,8 @@ def temperature_tensor(temperature, logits, dtype):
             check_temperature(number)
     # `ops.cast` would round a Python number to float32 on its way to float64.
     temperature = ops.convert_to_tensor(temperature, dtype=dtype)
+    if len(temperature.shape) == 0:
+        return temperature
     while len(temperature.shape) > 1 and temperature.shape[-1] == 1:
         temperature = ops.squeeze(temperature, axis=-1)
     fix = "Give one number, or one an example, shape (batch,)."

@@ -1,36 +1,11 @@
 """How sure a classifier is of its prediction, whether it is right, in bins."""
 
 import numpy as np
-from keras import ops
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import examples_of, weigh
-from keras_kd._common.numerics import largest
 from keras_kd.metrics._segment_sums import SegmentSums, segment_sums
-
-
-def confidence_of(logits):
-    """The largest probability of each row."""
-    return largest(ops.softmax(logits, axis=-1))[..., 0]
-
-
-def hits(classes, logits):
-    """1 where the largest logit is that of the class, 0 elsewhere."""
-    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
-    return ops.cast(ops.equal(predicted, classes), logits.dtype)
-
-
-def bin_of(confidence, num_bins):
-    """Number of the bin: bin b holds confidences in (b / B, (b + 1) / B]."""
-    index = ops.cast(ops.ceil(confidence * num_bins), "int32") - 1
-    return ops.clip(index, 0, num_bins - 1)
-
-
-def calibration_gaps(classes, logits, num_bins):
-    """`(..., bins)`: hit less confidence, in the bin of the confidence, 0 elsewhere."""
-    confidence = confidence_of(logits)
-    bins = ops.one_hot(bin_of(confidence, num_bins), num_bins, dtype=confidence.dtype)
-    return bins * (hits(classes, logits) - confidence)[..., None]
+from keras_kd.metrics.scores import bin_of, confidence_of, hits
 
 
 def confidence_and_hits(labels, logits, sample_weight=None):

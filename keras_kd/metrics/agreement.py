@@ -1,12 +1,12 @@
 """Does the student say what the teacher says?"""
 
 import keras
-from keras import ops
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import weighted_mean
 from keras_kd._common.streaming import StreamingMean
 from keras_kd.metrics._weighed import of_both
+from keras_kd.metrics.scores import agreement_values
 
 
 def agreement(teacher, student, k=1, *, sample_weight=None):
@@ -33,23 +33,6 @@ def agreement(teacher, student, k=1, *, sample_weight=None):
     """
     values = _values_of(check_whole_number("k", k, at_least=1))
     return weighted_mean(of_both(values, teacher, student, sample_weight))
-
-
-def agreement_values(teacher, student, k=1):
-    """Of each example: 1 where the student's top k holds the teacher's prediction."""
-    predicted = ops.argmax(teacher, axis=-1)
-    if k == 1:
-        same = ops.equal(predicted, ops.argmax(student, axis=-1))
-        return ops.cast(same, student.dtype)
-    # Rank of the teacher's class for the student; ties count as argmax counts them.
-    score = ops.take_along_axis(student, predicted[..., None], axis=-1)
-    classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
-    earlier = classes < predicted[..., None]
-    ahead = ops.logical_or(
-        student > score, ops.logical_and(ops.equal(student, score), earlier)
-    )
-    rank = ops.sum(ops.cast(ahead, "int32"), axis=-1)
-    return ops.cast(rank < k, student.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

@@ -4,9 +4,9 @@ from keras import ops
 
 from keras_kd._common.checks import check_choice, check_number
 from keras_kd._common.examples import weighted_mean
-from keras_kd.metrics._confidence import hits
 from keras_kd.metrics._weighed import of_labels
 from keras_kd.metrics.agreement import agreement
+from keras_kd.metrics.scores import hits
 
 FORMS = ("difference", "ratio")
 

@@ -1,11 +1,11 @@
 """Squared distance of predicted probabilities from the labels."""
 
 import keras
-from keras import ops
 
 from keras_kd._common.examples import weighted_mean
 from keras_kd._common.streaming import StreamingMean
 from keras_kd.metrics._weighed import of_labels
+from keras_kd.metrics.scores import brier_values
 
 
 def brier_score(labels, logits, *, sample_weight=None):
@@ -32,13 +32,6 @@ def brier_score(labels, logits, *, sample_weight=None):
     Reference: Brier 1950, Verification of forecasts expressed in terms of probability.
     """
     return weighted_mean(of_labels(brier_values, labels, logits, sample_weight))
-
-
-def brier_values(classes, logits):
-    """Squared distance of the probabilities from the one-hot class, of each row."""
-    probs = ops.softmax(logits, axis=-1)
-    one_hot = ops.one_hot(classes, logits.shape[-1], dtype=probs.dtype)
-    return ops.sum(ops.square(probs - one_hot), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

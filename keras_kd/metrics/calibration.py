@@ -13,6 +13,7 @@ from keras_kd.metrics._confidence import (
 )
 from keras_kd.metrics._segment_sums import segment_means
 from keras_kd.metrics._weighed import of_labels
+from keras_kd.metrics.scores import nll_values
 
 
 def negative_log_likelihood(labels, logits, *, sample_weight=None):
@@ -34,12 +35,6 @@ def negative_log_likelihood(labels, logits, *, sample_weight=None):
     0.6931
     """
     return weighted_mean(of_labels(nll_values, labels, logits, sample_weight))
-
-
-def nll_values(classes, logits):
-    """-log softmax(logits)[class] of each row."""
-    log_probs = ops.log_softmax(logits, axis=-1)
-    return -ops.take_along_axis(log_probs, classes[..., None], axis=-1)[..., 0]
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

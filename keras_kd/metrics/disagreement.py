@@ -11,12 +11,12 @@ from keras_kd._common.examples import examples_of, weigh
 from keras_kd._common.table import InTable, bin_table
 from keras_kd.metrics._confidence import (
     ConfidenceSums,
-    confidence_of,
     confidence_sums,
     equal_width_edges,
 )
 from keras_kd.metrics._segment_sums import SegmentSums, segment_means, segment_sums
 from keras_kd.metrics.agreement import agreement_values
+from keras_kd.metrics.scores import confidence_of
 
 _KINDS = (
     "both_right",

@@ -1,13 +1,16 @@
 """How far the student's predictive distribution is from the teacher's, four ways."""
 
 import keras
-from keras import ops
 
 from keras_kd._common.examples import weighted_mean
-from keras_kd._common.numerics import kl_divergence
-from keras_kd._common.row_chunks import in_chunks
 from keras_kd._common.streaming import StreamingMean
 from keras_kd.metrics._weighed import of_both
+from keras_kd.metrics.scores import (
+    jensen_shannon_values,
+    predictive_kl_values,
+    reverse_kl_values,
+    total_variation_values,
+)
 
 
 class _Divergence(StreamingMean):
@@ -49,11 +52,6 @@ def predictive_kl(teacher_logits, student_logits, *, sample_weight=None):
     """
     sides = teacher_logits, student_logits
     return weighted_mean(of_both(predictive_kl_values, *sides, sample_weight))
-
-
-def predictive_kl_values(teacher, student):
-    """KL(teacher || student) of each example or position."""
-    return in_chunks(kl_divergence, teacher, student)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -102,11 +100,6 @@ def reverse_kl(teacher_logits, student_logits, *, sample_weight=None):
     return weighted_mean(of_both(reverse_kl_values, *sides, sample_weight))
 
 
-def reverse_kl_values(teacher, student):
-    """KL(student || teacher) of each example or position."""
-    return in_chunks(kl_divergence, student, teacher)
-
-
 @keras.saving.register_keras_serializable(package="keras_kd")
 class ReverseKL(_Divergence):
     """Streaming `reverse_kl`: exact on any batching. Lower is closer.
@@ -153,17 +146,6 @@ def jensen_shannon(teacher_logits, student_logits, *, sample_weight=None):
     return weighted_mean(of_both(jensen_shannon_values, *sides, sample_weight))
 
 
-def jensen_shannon_values(teacher, student):
-    """Mean KL of both sides from their mean, of each example or position."""
-    return in_chunks(_jensen_shannon, teacher, student)
-
-
-def _jensen_shannon(teacher, student):
-    # The logits of the mean: those of the sum, as log 2 shifts all classes alike.
-    mean = ops.logaddexp(ops.log_softmax(teacher), ops.log_softmax(student))
-    return 0.5 * (kl_divergence(teacher, mean) + kl_divergence(student, mean))
-
-
 @keras.saving.register_keras_serializable(package="keras_kd")
 class JensenShannon(_Divergence):
     """Streaming `jensen_shannon`: exact on any batching. Lower is closer.
@@ -207,16 +189,6 @@ def total_variation(teacher_logits, student_logits, *, sample_weight=None):
     """
     sides = teacher_logits, student_logits
     return weighted_mean(of_both(total_variation_values, *sides, sample_weight))
-
-
-def total_variation_values(teacher, student):
-    """Half the distance of the probabilities, of each example or position."""
-    return in_chunks(_total_variation, teacher, student)
-
-
-def _total_variation(teacher, student):
-    gap = ops.softmax(teacher, axis=-1) - ops.softmax(student, axis=-1)
-    return 0.5 * ops.sum(ops.abs(gap), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

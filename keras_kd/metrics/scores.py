@@ -1,4 +1,8 @@
-"""The scores of a classifier and of its fidelity: the one list that all readers use."""
+"""The scores of a classifier and of its fidelity: the one list that all readers use.
+
+First what each score is of one example, then the list. Functions and classes of the
+families, `keras_kd.metrics.predictive_kl` say, are means of the same values.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,17 +10,99 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_kd._common.examples import Values, weigh
+from keras_kd._common.numerics import kl_divergence, largest
+from keras_kd._common.row_chunks import in_chunks
 from keras_kd._common.streaming import StreamingMean
-from keras_kd.metrics._confidence import calibration_gaps, hits
-from keras_kd.metrics.agreement import agreement_values
-from keras_kd.metrics.brier import brier_values
-from keras_kd.metrics.calibration import nll_values
-from keras_kd.metrics.divergence import (
-    jensen_shannon_values,
-    predictive_kl_values,
-    reverse_kl_values,
-    total_variation_values,
-)
+
+
+def hits(classes, logits):
+    """1 where the largest logit is that of the class, 0 elsewhere."""
+    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.cast(ops.equal(predicted, classes), logits.dtype)
+
+
+def confidence_of(logits):
+    """The largest probability of each row."""
+    return largest(ops.softmax(logits, axis=-1))[..., 0]
+
+
+def bin_of(confidence, num_bins):
+    """Number of the bin: bin b holds confidences in (b / B, (b + 1) / B]."""
+    index = ops.cast(ops.ceil(confidence * num_bins), "int32") - 1
+    return ops.clip(index, 0, num_bins - 1)
+
+
+def calibration_gaps(classes, logits, num_bins):
+    """`(..., bins)`: hit less confidence, in the bin of the confidence, 0 elsewhere."""
+    confidence = confidence_of(logits)
+    bins = ops.one_hot(bin_of(confidence, num_bins), num_bins, dtype=confidence.dtype)
+    return bins * (hits(classes, logits) - confidence)[..., None]
+
+
+def nll_values(classes, logits):
+    """-log softmax(logits)[class] of each row."""
+    log_probs = ops.log_softmax(logits, axis=-1)
+    return -ops.take_along_axis(log_probs, classes[..., None], axis=-1)[..., 0]
+
+
+def brier_values(classes, logits):
+    """Squared distance of the probabilities from the one-hot class, of each row."""
+    probs = ops.softmax(logits, axis=-1)
+    one_hot = ops.one_hot(classes, logits.shape[-1], dtype=probs.dtype)
+    return ops.sum(ops.square(probs - one_hot), axis=-1)
+
+
+def agreement_values(teacher, student, k=1):
+    """Of each example: 1 where the student's top k holds the teacher's prediction."""
+    predicted = ops.argmax(teacher, axis=-1)
+    if k == 1:
+        same = ops.equal(predicted, ops.argmax(student, axis=-1))
+        return ops.cast(same, student.dtype)
+    # Rank of the teacher's class for the student; ties count as argmax counts them.
+    score = ops.take_along_axis(student, predicted[..., None], axis=-1)
+    classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
+    earlier = classes < predicted[..., None]
+    ahead = ops.logical_or(student > score, ops.logical_and(student == score, earlier))
+    rank = ops.sum(ops.cast(ahead, "int32"), axis=-1)
+    return ops.cast(rank < k, student.dtype)
+
+
+def predictive_kl_values(teacher, student):
+    """KL(teacher || student) of each example or position."""
+    return _of_positions(kl_divergence, teacher, student)
+
+
+def reverse_kl_values(teacher, student):
+    """KL(student || teacher) of each example or position."""
+    return _of_positions(kl_divergence, student, teacher)
+
+
+def jensen_shannon_values(teacher, student):
+    """Mean KL of both sides from their mean, of each example or position."""
+    return _of_positions(_jensen_shannon, teacher, student)
+
+
+def _jensen_shannon(teacher, student):
+    # The logits of the mean: those of the sum, as log 2 shifts all classes alike.
+    mean = ops.logaddexp(ops.log_softmax(teacher), ops.log_softmax(student))
+    return 0.5 * (kl_divergence(teacher, mean) + kl_divergence(student, mean))
+
+
+def total_variation_values(teacher, student):
+    """Half the distance of the probabilities, of each example or position."""
+    return _of_positions(_total_variation, teacher, student)
+
+
+def _total_variation(teacher, student):
+    gap = ops.softmax(teacher, axis=-1) - ops.softmax(student, axis=-1)
+    return 0.5 * ops.sum(ops.abs(gap), axis=-1)
+
+
+def _of_positions(function, teacher, student):
+    """Of rows at once; of sequences some positions at a time, which saves memory."""
+    if len(student.shape) == 2:
+        return function(teacher, student)
+    return in_chunks(function, teacher, student)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +121,8 @@ class Score:
             of a NumPy array, to the score. Defaults to None.
         columns: How many columns there are. Defaults to None: just a value an example.
         least_classes: It means something from so many classes on. Defaults to 2.
+        is_share: Whether it is a share of the examples: each value is 0 or 1. Defaults
+            to False.
     """
 
     name: str
@@ -45,6 +133,7 @@ class Score:
     summary: Callable | None = None
     columns: int | None = None
     least_classes: int = 2
+    is_share: bool = False
 
 
 def calibration_score(num_bins=15):
@@ -71,6 +160,7 @@ SCORES = (
         "up",
         needs_labels=True,
         values=lambda e: hits(e.classes, e.student),
+        is_share=True,
     ),
     Score(
         "nll",
@@ -93,6 +183,7 @@ SCORES = (
         "up",
         needs_labels=False,
         values=lambda e: agreement_values(e.teacher, e.student),
+        is_share=True,
     ),
     Score(
         "agreement_top5",
@@ -101,6 +192,7 @@ SCORES = (
         needs_labels=False,
         values=lambda e: agreement_values(e.teacher, e.student, k=5),
         least_classes=6,
+        is_share=True,
     ),
     Score(
         "kl",

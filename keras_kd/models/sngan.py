@@ -106,11 +106,13 @@ class SNGAN(keras.Model):
 
     Example:
 
+    >>> training = keras_kd.models.SNGANTraining(
+    ...     generator_steps=2, batch_size=10, discriminator_steps=1, minibatches=1)
     >>> gan = keras_kd.models.SNGAN((8, 8, 1), latent_dim=4, generator_width=8,
-    ...                             discriminator_width=8)
+    ...                             discriminator_width=8, training=training)
     >>> gan.compile()
     >>> images = np.random.uniform(-1, 1, (20, 8, 8, 1)).astype("float32")
-    >>> history = gan.fit(images, batch_size=10, verbose=0)
+    >>> history = gan.fit(images, batch_size=training.images_per_step, verbose=0)
     >>> gan.generate(3, seed=1).shape
     (3, 8, 8, 1)
 

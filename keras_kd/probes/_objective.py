@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_kd._common.calls import as_float32
 from keras_kd._common.examples import Examples, combined_mask, weigh
-from keras_kd._common.outputs import as_float32
 from keras_kd.distiller.label_terms import LabelLoss, check_takes_logits
 from keras_kd.losses import DistillationLoss, KnowledgeDistillation
 

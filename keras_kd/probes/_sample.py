@@ -7,10 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_whole_number
-from keras_kd._common.distribution import over_replicas
-from keras_kd._common.output_kind import output_kind
+from keras_kd.answers import as_classifier, over_replicas
 from keras_kd.probes._objective import single_logits
-from keras_kd.teacher_ensemble import TeacherEnsemble
 
 
 class Sample:
@@ -26,7 +24,7 @@ class Sample:
         arrays = {"x": x} if y is None else {"x": x, "labels": y}
         self._arrays = keras.tree.map_structure(np.asarray, arrays)
         self.num_examples = _num_examples(self._arrays)
-        self._teacher = None if teacher is None else as_teacher(teacher)
+        self._teacher = None if teacher is None else as_classifier(teacher)
         self.batches = self._placed(
             check_whole_number("batch_size", batch_size, at_least=1)
         )
@@ -71,17 +69,6 @@ class Sample:
 
         for batch in self.batches:
             batch["teacher"] = ask(batch["x"])
-
-
-def as_teacher(teacher):
-    """Any trained classifier as a frozen model that gives logits."""
-    if isinstance(teacher, TeacherEnsemble):
-        return teacher
-    if isinstance(teacher, (list, tuple)):
-        kinds = [output_kind(member) for member in teacher]
-    else:
-        kinds = [output_kind(teacher) if isinstance(teacher, keras.Model) else None]
-    return TeacherEnsemble(teacher, from_logits=[k != "probabilities" for k in kinds])
 
 
 def fingerprint(arrays):

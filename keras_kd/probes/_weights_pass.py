@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_kd._common.calls import inputs_for
 from keras_kd._common.examples import broadcast_weight
-from keras_kd._common.inputs import inputs_for
 from keras_kd._common.labels import sparse_labels
 from keras_kd._common.output_kind import output_kind
 from keras_kd.probes._objective import single_logits

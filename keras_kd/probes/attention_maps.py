@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_kd._common.calls import unchanged
 from keras_kd._common.checks import check_choice, check_whole_number
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.table import InTable
 from keras_kd._common.taps import find_layer, output_of, record_outputs
-from keras_kd._common.unchanged import unchanged
 from keras_kd.probes._map_layers import (
     attention_layers,
     check_layer_gives_maps,

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_kd._common.inputs import inputs_for
+from keras_kd._common.calls import inputs_for
 from keras_kd._common.output_kind import output_kind
 from keras_kd.probes._objective import Objective, single_logits
 from keras_kd.probes._sample import Sample

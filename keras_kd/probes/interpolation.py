@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_kd._common.calls import inputs_for
 from keras_kd._common.checks import check_number, check_whole_number
-from keras_kd._common.inputs import inputs_for
 from keras_kd._common.table import InTable
 from keras_kd.probes._objective import Objective
 from keras_kd.probes._sample import Sample

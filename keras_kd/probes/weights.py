@@ -7,7 +7,7 @@ import operator
 import keras
 import numpy as np
 
-from keras_kd._common.unchanged import unchanged
+from keras_kd._common.calls import unchanged
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ import keras
 from keras_kd._common.files import replacing
 from keras_kd.distiller import Distiller
 from keras_kd.losses import KnowledgeDistillation
+from keras_kd.procedures._callbacks import callbacks_by_stage
+from keras_kd.procedures._copies import copy_of
 
 
 class Stages:
@@ -42,55 +44,71 @@ class Stages:
     def fit(self, *args, callbacks=None, verbose="auto", **kwargs):
         """Run all stages, or those that are not yet in `directory`.
 
+        `self.model` of a callback is the `keras_kd.Distiller` of the stage; where a
+        first stage trains on labels alone, it is a model with as much: its `student`.
+
         Args:
-            *args, callbacks, verbose, **kwargs: See `keras.Model.fit`; the same for
-                each stage.
+            *args, verbose, **kwargs: See `keras.Model.fit`; the same for each stage.
+            callbacks: See `keras.Model.fit`. Each stage starts with them in the state
+                in which they were given (a `ModelCheckpoint` without a best value, an
+                empty list of a callback of your own); afterwards they have that of the
+                last stage. Models, layers, metrics and datasets that they hold are not
+                copied. A function of the stage's number (as printed; 0 is a training
+                on labels alone) gives the callbacks of that stage instead, e.g.
+                `lambda stage: [CSVLogger(f"stage_{stage}.csv")]`.
 
         Returns:
             A list of the `History.history` of each stage.
 
         Raises:
             RuntimeError: Before `compile`.
+            TypeError: For callbacks that cannot be copied, such as one with an open
+                file.
         """
         if self._compile_arguments is None:
             raise RuntimeError(
                 f"Call `compile(...)` of {type(self).__name__} before `fit`, with what "
                 "keras_kd.Distiller.compile takes."
             )
-        models = self._models()
-        stages = [(self._first, models[0], f"{models[0].name} on labels")]
-        for teacher, student in zip(models, models[1:], strict=False):
-            stage = self._distillation(teacher, student)
-            stages.append((stage, student, f"{teacher.name} to {student.name}"))
+        stages = self._stages()
+        callbacks_of = callbacks_by_stage(callbacks, len(stages))
         histories = []
-        for i, (train, model, title) in enumerate(stages):
+        for i, (train, model, title) in stages.items():
             history = self._finished(i, model)
             if history is None:
                 if verbose and i:
-                    print(f"Stage {i} of {len(stages) - 1}: {title}")
+                    print(f"Stage {i} of {max(stages)}: {title}")
                 history = train(
                     *args,
-                    callbacks=[*(callbacks or []), *self._backup(i)],
+                    callbacks=[*callbacks_of(i), *self._backup(i)],
                     verbose=verbose,
                     **kwargs,
-                )
+                ).history
+                history = {name: [*values] for name, values in history.items()}
                 self._keep(i, model, history)
             histories.append(history)
-        return [history for history in histories if history is not None]
+        return histories
 
-    def _first(self, *args, **kwargs):
-        """What comes before the first distillation: nothing; the teacher is trained."""
+    def _stages(self):
+        """`{number: (function that trains, model, title)}`, in order."""
+        models = self._models()
+        pairs = zip(models, models[1:], strict=False)
+        return {
+            i: (self._distillation(*pair), pair[1], f"{pair[0].name} to {pair[1].name}")
+            for i, pair in enumerate(pairs, start=1)
+        }
 
     def _distillation(self, teacher, student):
         def train(*args, **kwargs):
-            distiller = Distiller(
-                teacher,
-                student,
-                copy_of(self.distillation_losses),
-                student_loss_weight=self.student_loss_weight,
-            )
-            distiller.compile(**copy_of(self._compile_arguments))
-            return distiller.fit(*args, **kwargs).history
+            with student.distribute_strategy.scope():
+                distiller = Distiller(
+                    teacher,
+                    student,
+                    copy_of(self.distillation_losses),
+                    student_loss_weight=self.student_loss_weight,
+                )
+                distiller.compile(**copy_of(self._compile_arguments))
+            return distiller.fit(*args, **kwargs)
 
         return train
 
@@ -102,7 +120,7 @@ class Stages:
         return json.loads(self._path(i, "json").read_text())
 
     def _keep(self, i, model, history):
-        if self.directory is None or history is None:
+        if self.directory is None:
             return
         with replacing(self._path(i, "weights.h5")) as temporary:
             model.save_weights(temporary)
@@ -120,12 +138,6 @@ class Stages:
 
     def _path(self, i, suffix):
         return self.directory / f"stage_{i}.{suffix}"
-
-
-def copy_of(thing):
-    """An equal object without the state: of a loss, an optimizer, a list of metrics."""
-    config = keras.saving.serialize_keras_object(thing)
-    return keras.saving.deserialize_keras_object(config)
 
 
 def check_all_unlike(models):

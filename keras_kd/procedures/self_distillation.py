@@ -3,7 +3,9 @@
 import keras
 
 from keras_kd._common.checks import check_whole_number
-from keras_kd.procedures._stages import Stages, check_all_unlike, copy_of
+from keras_kd.distiller import Distiller
+from keras_kd.procedures._copies import copy_of
+from keras_kd.procedures._stages import Stages, check_all_unlike
 
 
 class SelfDistillation(Stages):
@@ -65,11 +67,23 @@ class SelfDistillation(Stages):
     def _models(self):
         return self.models
 
-    def _first(self, *args, **kwargs):
-        """Train the first teacher on the labels alone."""
+    def _stages(self):
+        stages = super()._stages()
         if not self.train_teacher:
-            return None
-        known = ("optimizer", "loss", "metrics", "weighted_metrics", "loss_weights")
-        model, arguments = self.models[0], copy_of(self._compile_arguments)
-        model.compile(**{k: v for k, v in arguments.items() if k in known})
-        return model.fit(*args, **kwargs).history
+            return stages
+        model = self.models[0]
+        return {0: (self._train_on_labels, model, f"{model.name} on labels"), **stages}
+
+    def _train_on_labels(self, *args, **kwargs):
+        """Train the first teacher on the labels alone."""
+        arguments = dict(self._compile_arguments)
+        arguments.pop("fidelity_metrics", None)  # there is no teacher yet
+        with self.models[0].distribute_strategy.scope():
+            training = Distiller(
+                None,
+                self.models[0],
+                copy_of(self.distillation_losses),  # which nothing compares
+                student_loss_weight=1.0,
+            )
+            training.compile(**copy_of(arguments))
+        return training.fit(*args, **kwargs)

@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_kd._common.inputs import inputs_for
+from keras_kd._common.calls import inputs_for, unchanged
 from keras_kd._common.taps import find_layer, record_outputs, sublayers
-from keras_kd._common.unchanged import unchanged
 from keras_kd.metrics import attention_iou, cka_matrix
 from keras_kd.probes import attention_maps
 from keras_kd.probes._map_layers import attention_layer_paths

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_kd.metrics import scores
 from keras_kd.report.bootstrap import (
     DIFFERENCES,
     SHARES,
@@ -11,26 +12,7 @@ from keras_kd.report.bootstrap import (
     resampled_means,
 )
 
-NUM_BINS = 15
-NUM_CONFIDENCE_BINS = 10
-
-# name: (what a table calls it, digits, which way is closer to the teacher or better)
-LABEL_SCORES = {
-    "accuracy": ("Accuracy", "higher is better"),
-    "nll": ("NLL (nats)", "lower is better"),
-    "brier": ("Brier score", "lower is better"),
-    "ece": (f"Calibration error ({NUM_BINS} bins)", "lower is better"),
-}
-FIDELITY_SCORES = {
-    "agreement": ("Agreement", "higher is closer"),
-    "agreement_top5": ("Teacher's class in top 5", "higher is closer"),
-    "kl": ("KL(teacher ‖ model), nats", "lower is closer"),
-    "reverse_kl": ("KL(model ‖ teacher), nats", "lower is closer"),
-    "jensen_shannon": ("Jensen-Shannon, nats", "lower is closer"),
-    "total_variation": ("Total variation", "lower is closer"),
-    "normalized_mi": ("Normalised mutual information", "higher is closer"),
-}
-SCORES = LABEL_SCORES | FIDELITY_SCORES
+NORMALIZED_MI = ("Normalised mutual information", "higher is closer")
 KINDS = (
     "both_right",
     "only_teacher_right",
@@ -38,141 +20,138 @@ KINDS = (
     "both_wrong_same",
     "both_wrong_different",
 )
-# What one example can say: a share; all other scores have no bounds.
-SHARE_SCORES = {"accuracy", "agreement", "agreement_top5", *KINDS}
+
+
+def told():
+    """`{score: (what a table calls it, which way is better or closer)}`."""
+    found = {
+        score.name: (
+            score.label,
+            f"{'higher' if score.direction == 'up' else 'lower'} is "
+            f"{'better' if score.needs_labels else 'closer'}",
+        )
+        for score in scores.SCORES
+    }
+    return found | {"normalized_mi": NORMALIZED_MI}
 
 
 def numbers_of(seen, *, num_resamples, level, seed):
     """A dict of plain numbers and lists: what is written as JSON."""
-    weights = {
-        "all": seen.weights,
-        "labelled": seen.weights * (0 if seen.labels is None else seen.labels >= 0),
-    }
-    values, draws = _means_and_draws(seen, weights, num_resamples, seed)
-    scores = {
+    values, draws = _means_and_draws(seen, num_resamples, seed)
+    of_side = {
         side: {
-            name: _entry(value, draws[side][name], level)
-            for name, value in values.get(side, {}).items()
-            if name in SCORES
+            score.name: _entry(values[side][score.name], draws[side][score.name], level)
+            for score in seen.scores
+            if score.name in values.get(side, {})
         }
-        for side in seen.columns
+        for side in seen.sides
     }
     for side, value in seen.normalized_mi.items():
-        scores[side]["normalized_mi"] = _entry(value)
+        of_side[side]["normalized_mi"] = _entry(value)
     found = {
         "num_examples": seen.num_examples,
         "num_classes": seen.num_classes,
         "num_labelled": 0 if seen.labels is None else int((seen.labels >= 0).sum()),
-        "scores": scores,
-        "differences": _differences(values, draws, level),
+        "scores": of_side,
+        "differences": _differences(seen, values, draws, level),
         "confidence_exaggeration": {
             side: _exaggeration(result) for side, result in seen.exaggeration.items()
         },
-        "agreement_by_confidence": {
-            side: _binned(
-                seen.columns["teacher"]["confidence"],
-                columns["agreement"],
-                weights["all"],
-                NUM_CONFIDENCE_BINS,
-                "agreement",
-            )
-            for side, columns in _students(seen)
-        },
-        "agreement_by_class": {
-            side: _by_class(seen, columns) for side, columns in _students(seen)
-        },
+        "agreement_by_confidence": _as_lists(seen.by_confidence),
+        "agreement_by_class": {side: _by_class(seen, side) for side in seen.students},
     }
     if seen.labels is not None:
-        found |= _of_labels(seen, scores, weights["labelled"])
+        found["agreement_bounds"] = _bounds(of_side)
+        found["reliability"] = _as_lists(seen.reliability)
         found["kinds"] = {
             side: {k: _entry(values[side][k], draws[side][k], level) for k in KINDS}
-            for side, _ in _students(seen)
+            for side in seen.students
         }
     return found
 
 
-def _of_labels(seen, scores, weight):
-    accuracy = {side: scores[side]["accuracy"]["value"] for side in scores}
+def _bounds(of_side):
+    accuracy = {side: entries["accuracy"]["value"] for side, entries in of_side.items()}
     return {
-        "agreement_bounds": {
-            side: {
-                "lower": max(0.0, accuracy["teacher"] + accuracy[side] - 1),
-                "upper": 1 - abs(accuracy["teacher"] - accuracy[side]),
-            }
-            for side, _ in _students(seen)
-        },
-        "reliability": {
-            side: _binned(
-                columns["confidence"], columns["accuracy"], weight, NUM_BINS, "accuracy"
-            )
-            for side, columns in seen.columns.items()
-        },
+        side: {
+            "lower": max(0.0, accuracy["teacher"] + accuracy[side] - 1),
+            "upper": 1 - abs(accuracy["teacher"] - accuracy[side]),
+        }
+        for side in accuracy
+        if side != "teacher"
     }
 
 
-def _students(seen):
-    return [(side, c) for side, c in seen.columns.items() if side != "teacher"]
+def _as_lists(bins):
+    return {
+        side: {k: np.asarray(v).tolist() for k, v in of._asdict().items()}
+        for side, of in bins.items()
+    }
 
 
-def _means_and_draws(seen, weights, num_resamples, seed):
-    """`{side: {score: value}}`, and the same of each draw; all sides in one draw."""
-    columns = []  # (side, name, values, weight)
-    for side, own in seen.columns.items():
-        for name in SCORES:
-            if name in own:
-                kind = "labelled" if name in LABEL_SCORES else "all"
-                columns.append((side, name, own[name], weights[kind]))
-        if seen.labels is not None:
-            columns += [(side, "ece", gap, weights["labelled"]) for gap in _gaps(own).T]
-            if side != "teacher":
-                cases = _kinds(seen.columns["teacher"], own)
-                columns += [(side, k, c, weights["labelled"]) for k, c in cases.items()]
-    bounds = [SHARES if name in SHARE_SCORES else None for _, name, *_ in columns]
-    apart = _shares_apart(columns)
-    columns, bounds = columns + apart, bounds + [DIFFERENCES] * len(apart)
+def _means_and_draws(seen, num_resamples, seed):
+    """`{side: {score: value}}`, and the same of each draw; all sides in one draw.
+
+    Differences of shares have draws of their own, as of a side `"student_minus_..."`.
+    """
+    columns = {}  # {(side, name): (values, weight)}, each (n, columns)
+    for side in seen.sides:
+        for name, pair in seen.values[side].items():
+            columns[side, name] = pair
+        if seen.labels is not None and side != "teacher":
+            columns |= {(side, kind): pair for kind, pair in _kinds(seen, side).items()}
+    shares = {score.name for score in seen.scores if score.is_share} | {*KINDS}
+    columns |= _shares_apart(columns, shares)
+    columns = {key: tuple(map(_as_columns, pair)) for key, pair in columns.items()}
     values, weight = (
-        np.stack([column[i] for column in columns], axis=-1) for i in (2, 3)
+        np.concatenate([pair[i] for pair in columns.values()], axis=-1) for i in (0, 1)
     )
+    widths = [pair[0].shape[-1] for pair in columns.values()]
     draws = resampled_means(
-        values, weight, bounds=bounds, num_resamples=num_resamples, seed=seed
+        values,
+        weight,
+        bounds=_bounds_of(columns, shares, widths),
+        num_resamples=num_resamples,
+        seed=seed,
     )
-    means = (np.where(weight > 0, values, 0) * weight).sum(0) / weight.sum(0)
-    keys = [column[:2] for column in columns]
-    return _gathered(keys, means), _gathered(keys, draws)
+    with np.errstate(invalid="ignore"):  # labels may have no weight
+        means = (np.where(weight > 0, values, 0) * weight).sum(0) / weight.sum(0)
+    summaries = {score.name: score.summary for score in seen.scores}
+    return tuple(
+        _by_side(columns, np.split(found, np.cumsum(widths)[:-1], axis=-1), summaries)
+        for found in (means, draws)
+    )
 
 
-def _shares_apart(columns):
-    """Columns of differences between the sides' shares, of `_differences`."""
-    known = {column[:2]: column[2:] for column in columns}
-    return [
-        (f"{a}_minus_{b}", name, known[a, name][0] - known[b, name][0], weight)
-        for (a, name), (_, weight) in known.items()
-        for b in ("teacher", "control")
-        if name in SHARE_SCORES and a == "student" and (b, name) in known
-    ]
+def _shares_apart(columns, shares):
+    """Differences between the sides' shares, of each example."""
+    return {
+        (f"student_minus_{other}", name): (values - columns[other, name][0], weight)
+        for (side, name), (values, weight) in columns.items()
+        for other in ("teacher", "control")
+        if name in shares and side == "student" and (other, name) in columns
+    }
 
 
-def _gathered(keys, means):
-    """Means by side and name; the parts of a calibration error added up."""
-    found = {}
-    for (side, name), mean in zip(keys, np.moveaxis(means, -1, 0), strict=True):
-        scores = found.setdefault(side, {})
-        scores[name] = scores.get(name, 0.0) + abs(mean) if name == "ece" else mean
+def _bounds_of(columns, shares, widths):
+    """What one example can say, for each column; None where it has no bounds."""
+    found = []
+    for (side, name), width in zip(columns, widths, strict=True):
+        of_share = DIFFERENCES if side.startswith("student_minus_") else SHARES
+        found += [of_share if name in shares else None] * width
     return found
 
 
-def _gaps(columns):
-    """`(n, bins)`: rightness less confidence, in the bin of the confidence."""
-    index = _bin_of(columns["confidence"], NUM_BINS)
-    gaps = np.zeros((len(index), NUM_BINS))
-    gaps[np.arange(len(index)), index] = columns["accuracy"] - columns["confidence"]
-    return gaps
+def _as_columns(values):
+    return values.reshape(len(values), -1)
 
 
-def _bin_of(confidence, num_bins):
-    """Bin b holds confidences in (b / B, (b + 1) / B]; in float32, as they came."""
-    index = np.ceil(confidence.astype("float32") * np.float32(num_bins)).astype(int) - 1
-    return np.clip(index, 0, num_bins - 1)
+def _by_side(keys, parts, summaries):
+    found = {}
+    for (side, name), part in zip(keys, parts, strict=True):
+        summary = summaries.get(name) or (lambda means: means[..., 0])
+        found.setdefault(side, {})[name] = summary(part)
+    return found
 
 
 def _entry(value, draws=None, level=None):
@@ -182,11 +161,11 @@ def _entry(value, draws=None, level=None):
     return {"value": float(value), "low": low, "high": high}
 
 
-def _differences(values, draws, level):
+def _differences(seen, values, draws, level):
     """Paired: both models on the same draws of examples."""
-    pairs = [("student", "teacher", name) for name in LABEL_SCORES]
+    pairs = [("student", "teacher", s.name) for s in seen.scores if s.needs_labels]
     if "control" in values:
-        pairs += [("student", "control", n) for n in SCORES if n != "normalized_mi"]
+        pairs += [("student", "control", s.name) for s in seen.scores]
     return {
         f"{first}_minus_{second}": {
             name: _entry(
@@ -210,49 +189,29 @@ def _exaggeration(result):
     }
 
 
-def _binned(confidence, hits, weight, num_bins, name):
-    """Shares and mean confidence in bins; None for an empty bin."""
-    index = _bin_of(confidence, num_bins)
-
-    def total(values):
-        return np.bincount(index, values, num_bins)
-
-    weights = total(weight)
-    with np.errstate(invalid="ignore"):
-        counted = np.where(weight > 0, hits, 0) * weight
-        means = total(counted) / weights, total(confidence * weight) / weights
-    return {
-        "edges": np.linspace(0, 1, num_bins + 1).tolist(),
-        "weights": weights.tolist(),
-        name: means[0].tolist(),
-        "confidence": means[1].tolist(),
-    }
-
-
-def _by_class(seen, columns):
+def _by_class(seen, side):
     """Agreement for each class of the labels; of the teacher where there are none."""
     if seen.labels is None:
-        classes, of = seen.columns["teacher"]["predicted"].astype(int), "teacher"
-        weight = seen.weights
+        classes, weight, of = seen.predicted["teacher"], seen.weights, "teacher"
     else:
         weight, of = seen.weights * (seen.labels >= 0), "label"
         classes = np.maximum(seen.labels, 0)
+    same, _ = seen.values[side]["agreement"]
     weights = np.bincount(classes, weight, seen.num_classes)
-    same = np.bincount(classes, weight * columns["agreement"], seen.num_classes)
+    agreed = np.bincount(classes, weight * same, seen.num_classes)
     with np.errstate(invalid="ignore"):
         return {
             "of": of,
             "weights": weights.tolist(),
-            "agreement": (same / weights).tolist(),
+            "agreement": (agreed / weights).tolist(),
         }
 
 
-def _kinds(teacher, student):
-    """For each example 1 under the one of `KINDS` that it is, 0 under the others."""
-    right, also, same = (
-        column > 0
-        for column in (teacher["accuracy"], student["accuracy"], student["agreement"])
-    )
+def _kinds(seen, side):
+    """`(1 or 0, weight)` of each example, for each of `KINDS`."""
+    teacher, student = seen.values["teacher"], seen.values[side]
+    pairs = teacher["accuracy"], student["accuracy"], student["agreement"]
+    right, also, same = (values > 0 for values, _ in pairs)
     cases = (
         right & also,
         right & ~also,
@@ -260,4 +219,5 @@ def _kinds(teacher, student):
         ~right & ~also & same,
         ~right & ~also & ~same,
     )
-    return {k: c.astype("float64") for k, c in zip(KINDS, cases, strict=True)}
+    _, weight = student["accuracy"]
+    return {k: (c.astype("float64"), weight) for k, c in zip(KINDS, cases, strict=True)}

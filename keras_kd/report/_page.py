@@ -79,7 +79,7 @@ def _of_first_members(models):
 def _tiles(numbers):
     student = numbers["scores"]["student"]
     return [
-        {"name": name, "label": _numbers.SCORES[name][0], "entry": student[name]}
+        {"name": name, "label": _numbers.told()[name][0], "entry": student[name]}
         for name in TILES
         if name in student
     ]
@@ -120,7 +120,7 @@ def _scores(numbers):
             "direction": direction,
             "cells": [sides[side].get(name) for side in sides],
         }
-        for name, (label, direction) in _numbers.SCORES.items()
+        for name, (label, direction) in _numbers.told().items()
         if any(name in scores for scores in sides.values())
     ]
 
@@ -267,10 +267,10 @@ def _card(seen, one, class_names, show):
     said = [
         {
             "side": side,
-            "name": class_names[int(columns["predicted"][one.index])],
-            "confidence": f"{columns['confidence'][one.index]:.0%}",
+            "name": class_names[int(seen.predicted[side][one.index])],
+            "confidence": f"{seen.confidence[side][one.index]:.0%}",
         }
-        for side, columns in seen.columns.items()
+        for side in seen.sides
     ]
     label = class_names[one.label] if one.label >= 0 else None
     words = ", ".join(f"{s['side']} says {s['name']} ({s['confidence']})" for s in said)

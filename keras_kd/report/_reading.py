@@ -7,16 +7,22 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_kd._common.batch import UNLABELED, unpack_batch
-from keras_kd._common.checks import check_same_shape
-from keras_kd._common.datasets import batches, num_steps
-from keras_kd._common.examples import broadcast_weight
-from keras_kd._common.inputs import check_same_inputs
-from keras_kd._common.labels import sparse_labels
-from keras_kd._common.numerics import at_least_float32, kl_divergence
-from keras_kd._common.outputs import as_float32
-from keras_kd.metrics import ConfidenceExaggeration, NormalizedMutualInformation
+from keras_kd._common.batch import UNLABELED
+from keras_kd._common.examples import Examples, weigh
+from keras_kd._common.metric_update import update_of
+from keras_kd.answers import Answers
+from keras_kd.metrics import (
+    AgreementByConfidence,
+    ConfidenceExaggeration,
+    ExpectedCalibrationError,
+    NormalizedMutualInformation,
+    scores,
+)
+from keras_kd.metrics._confidence import equal_width_edges
+from keras_kd.metrics.reliability import ReliabilityBins
 
+NUM_BINS = 15
+NUM_CONFIDENCE_BINS = 10
 SHOWN_OF_A_KIND = 6
 SAMPLE_BYTES = 2**28  # of inputs kept for a second look: layers, attention
 
@@ -36,35 +42,46 @@ class Shown:
 class Seen:
     """What a pass has found, `n` examples."""
 
+    num_examples: int  # that no mask leaves out
     num_classes: int
-    columns: dict  # {side: {name: (n,) float64}}
+    scores: tuple  # of `Score`: those that the set and the models allow
+    values: dict  # {side: {score: (values, weight)}}, float64 (n,) or (n, columns)
+    predicted: dict  # {side: (n,) int}
+    confidence: dict  # {side: (n,)}
     labels: np.ndarray | None  # (n,), -1 where unknown; None if all are
     weights: np.ndarray  # (n,)
+    reliability: dict  # {side: `ReliabilityBins`}; empty without labels
+    by_confidence: dict  # {side: `AgreementBins`}
     exaggeration: dict  # {side: ExaggerationResult}
     normalized_mi: dict  # {side: float}
     shown: list  # of `Shown`, the surest first
     sample: list  # batches of inputs, the first of the set
 
     @property
-    def num_examples(self):
-        return len(self.weights)
+    def sides(self):
+        return tuple(self.predicted)
+
+    @property
+    def students(self):
+        return tuple(side for side in self.sides if side != "teacher")
 
 
-def read(models, dataset, *, steps=None, sample_limit=1000, num_resamples, seed, level):
+def read(
+    models,
+    dataset,
+    *,
+    steps=None,
+    ignore_class=None,
+    sample_limit=1000,
+    num_resamples,
+    seed,
+    level,
+):
     """`Seen` of `{side: classifier}`, "teacher" first, on batches."""
-    spec = getattr(dataset, "element_spec", None)
-    reader = _Reader(models, spec, sample_limit, (num_resamples, level, seed))
-    done, steps = 0, num_steps(dataset, steps)
-    for batch in batches(dataset):
-        if done == steps:
-            break
-        reader.take(batch)
-        done += 1
-    if not reader.size:
-        raise ValueError(
-            "The set to compare on is empty. Give at least one batch (an exhausted "
-            "generator cannot be read twice)."
-        )
+    reader = _Reader(sample_limit, (num_resamples, level, seed))
+    answers = Answers(models, reader.read, ignore_class=ignore_class)
+    for x, found in answers.over(dataset, steps=steps):
+        reader.take(x, found)
     seen = reader.seen()
     if not seen.weights.any():
         raise ValueError(
@@ -75,76 +92,67 @@ def read(models, dataset, *, steps=None, sample_limit=1000, num_resamples, seed,
 
 
 class _Reader:
-    def __init__(self, models, spec, sample_limit, exaggeration):
-        self._models = models
-        self._students = [side for side in models if side != "teacher"]
-        self._columns, self._labels, self._weights = [], [], []
-        self._phi = {s: ConfidenceExaggeration(*exaggeration) for s in self._students}
-        self._information, self._num_classes = {}, None
+    def __init__(self, sample_limit, exaggeration):
+        self._exaggeration = exaggeration
+        self._scores, self._metrics, self._parts = (), None, []
         self._shown, self._sample, self._room = {}, [], sample_limit
-        # One trace for all batches, a smaller last one too, where shapes are told.
-        traced = {"reduce_retracing": True} if spec is None else {}
-        signature = None if spec is None else [spec]
-        self._step = tf.function(
-            self._answers, input_signature=signature, autograph=False, **traced
+        self._size, self._num_classes = 0, None
+
+    def read(self, sides):
+        """In the graph: numbers of each example, and what metrics are updated with."""
+        teacher = sides["teacher"]
+        _check_rows(sides)
+        self._scores = scores.scores_for(
+            teacher.student.shape[-1], labelled=teacher.classes is not None
         )
-        self.size = 0
+        ones = ops.ones_like(teacher.student[:, 0])
+        return {
+            "values": {s: self._values(s, examples) for s, examples in sides.items()},
+            "predicted": {s: _predicted(e.student) for s, e in sides.items()},
+            "confidence": {
+                s: scores.confidence_of(e.student) for s, e in sides.items()
+            },
+            "counts": weigh(ones, teacher._replace(sample_weight=None)).weight,
+            "weights": weigh(ones, teacher).weight,
+            "labels": _labels(teacher),
+            "examples": {s: _without_nones(e) for s, e in sides.items()},
+        }
 
-    def take(self, data):
-        batch = unpack_batch(data)
-        logits, columns, labels = self._step(data)
-        columns = keras.tree.map_structure(lambda c: c.numpy(), columns)
-        predicted = columns["teacher"]["predicted"]
-        self._num_classes = logits["teacher"].shape[-1]
-        weight = np.ones(len(predicted))
-        if batch.sample_weight is not None:
-            weight = ops.convert_to_numpy(broadcast_weight(batch.sample_weight, weight))
-        for side in self._students:
-            said = logits["teacher"], logits[side], weight
-            self._phi[side].update_state(*said)
-            if side not in self._information:
-                information = NormalizedMutualInformation(self._num_classes)
-                self._information[side] = information
-            self._information[side].update_state(*said)
-        labels = np.full(len(predicted), UNLABELED) if labels is None else labels
-        labels = np.asarray(labels, "int64")
-        self._keep_shown(batch.x, columns, labels)
-        self._keep_sample(batch.x, len(predicted))
-        self._columns.append(columns)
-        self._labels.append(labels)
-        self._weights.append(weight)
-        self.size += len(predicted)
+    def _values(self, side, examples):
+        """`{score: (values, weight)}`: the teacher is not compared with itself."""
+        return {
+            score.name: scores.score_values(score, examples)[:2]
+            for score in self._scores
+            if side != "teacher" or score.needs_labels
+        }
 
-    def _answers(self, data):
-        """In the graph: logits of all sides, and numbers of each example."""
-        x, labels, *_ = unpack_batch(data)
-        check_same_inputs(x, {side: m.members for side, m in self._models.items()})
-        logits = {side: _rows(side, model(x)) for side, model in self._models.items()}
-        teacher = logits["teacher"]
-        for side in self._students:
-            check_same_shape(teacher, logits[side])
-        if labels is not None:
-            indices, labelled = sparse_labels(labels, teacher)
-            labels = ops.where(labelled > 0, indices, UNLABELED)
-        columns = {s: _own_columns(z, labels) for s, z in logits.items()}
-        for side in self._students:
-            columns[side] |= _fidelity_columns(teacher, logits[side])
-        return logits, columns, labels
+    def take(self, x, found):
+        sides = {s: Examples(**fields) for s, fields in found.pop("examples").items()}
+        self._num_classes = sides["teacher"].student.shape[-1]
+        self._metrics = self._metrics or _metrics_of(sides, self._exaggeration)
+        for side, metrics in self._metrics.items():
+            for metric in metrics.values():
+                update_of(metric)(sides[side])
+        part = keras.tree.map_structure(lambda t: t.numpy(), found)
+        self._keep_shown(x, part)
+        self._keep_sample(x, len(part["weights"]))
+        self._parts.append(part)
+        self._size += len(part["weights"])
 
-    def _keep_shown(self, x, columns, labels):
+    def _keep_shown(self, x, part):
         """The examples of each kind on which both are surest and part."""
-        teacher, student = columns["teacher"], columns["student"]
-        said = teacher["predicted"], student["predicted"]
-        scores = teacher["confidence"] * student["confidence"]
-        (parted,) = np.nonzero(said[0] != said[1])
-        for i in parted[np.argsort(-scores[parted], kind="stable")]:
+        said = part["predicted"]["teacher"], part["predicted"]["student"]
+        sure = part["confidence"]["teacher"] * part["confidence"]["student"]
+        labels = part["labels"]
+        (parted,) = np.nonzero((said[0] != said[1]) & (part["counts"] > 0))
+        for i in parted[np.argsort(-sure[parted], kind="stable")]:
             kind = _kind(said[0][i], said[1][i], labels[i])
             best = self._shown.setdefault(kind, [])
-            if len(best) == SHOWN_OF_A_KIND and scores[i] <= best[-1].score:
+            if len(best) == SHOWN_OF_A_KIND and sure[i] <= best[-1].score:
                 continue
             one = keras.tree.map_structure(lambda t, i=i: np.asarray(t[i]), x)
-            where = self.size + int(i)
-            best.append(Shown(where, one, kind, float(scores[i]), int(labels[i])))
+            where = self._size + int(i)
+            best.append(Shown(where, one, kind, float(sure[i]), int(labels[i])))
             best.sort(key=lambda s: -s.score)
             del best[SHOWN_OF_A_KIND:]
 
@@ -161,23 +169,34 @@ class _Reader:
         self._room -= count
 
     def seen(self):
-        columns = {
-            side: {
-                name: np.concatenate([c[side][name] for c in self._columns]).astype(
-                    "float64"
-                )
-                for name in self._columns[0][side]
-            }
-            for side in self._models
-        }
-        labels = np.concatenate(self._labels)
+        found = keras.tree.map_structure(
+            lambda *parts: np.concatenate(parts), *self._parts
+        )
+        labels = found["labels"].astype("int64")
+        labelled = (labels != UNLABELED).any()
+        metrics = self._metrics
+        students = [side for side in metrics if side != "teacher"]
         return Seen(
+            num_examples=int(found["counts"].sum()),
             num_classes=self._num_classes,
-            columns=columns,
-            labels=labels if (labels != UNLABELED).any() else None,
-            weights=np.concatenate(self._weights).astype("float64"),
-            exaggeration={side: m.details() for side, m in self._phi.items()},
-            normalized_mi={s: float(m.result()) for s, m in self._information.items()},
+            scores=tuple(s for s in self._scores if labelled or not s.needs_labels),
+            values=keras.tree.map_structure(
+                lambda v: v.astype("float64"), found["values"]
+            ),
+            predicted=found["predicted"],
+            confidence=found["confidence"],
+            labels=labels if labelled else None,
+            weights=found["weights"].astype("float64"),
+            reliability={
+                side: _reliability(of["reliability"])
+                for side, of in metrics.items()
+                if labelled
+            },
+            by_confidence={s: metrics[s]["by_confidence"].result() for s in students},
+            exaggeration={s: metrics[s]["exaggeration"].details() for s in students},
+            normalized_mi={
+                s: float(metrics[s]["information"].result()) for s in students
+            },
             shown=[one for kind in KINDS for one in self._shown.get(kind, [])],
             sample=self._sample,
         )
@@ -199,57 +218,53 @@ def _kind(teacher, student, label):
     return "only_student_right" if student == label else "both_wrong_different"
 
 
-def _rows(side, outputs):
-    leaves = keras.tree.flatten(as_float32(outputs))
-    if len(leaves) != 1 or len(leaves[0].shape) != 2:
+def _check_rows(sides):
+    shapes = {side: tuple(examples.student.shape) for side, examples in sides.items()}
+    if len(shapes["teacher"]) != 2:
         raise ValueError(
             "A report compares classifiers with one output, logits (batch, classes). "
-            f"The {side} gives {[tuple(leaf.shape) for leaf in leaves]}. Make "
-            "a `keras.Model(model.inputs, model.outputs[i])` for the one that you mean."
+            f"Received: outputs of shapes {shapes}. Make a `keras.Model(model.inputs, "
+            "...)` that gives one row of logits an example."
         )
-    return leaves[0]
 
 
-def _own_columns(logits, labels):
-    (logits,) = at_least_float32(logits)
-    probs = ops.softmax(logits, axis=-1)
-    predicted = ops.cast(ops.argmax(logits, axis=-1), "int32")
-    columns = {"predicted": predicted, "confidence": ops.max(probs, axis=-1)}
-    if labels is None:
-        return columns
-    rows = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)  # of -1: zeros
-    log_probs = ops.log_softmax(logits, axis=-1)
-    return columns | {
-        "accuracy": ops.cast(predicted == labels, logits.dtype),
-        "nll": -ops.sum(ops.where(rows > 0, log_probs, 0.0), axis=-1),
-        "brier": ops.sum((probs - rows) ** 2, axis=-1),
-    }
+def _predicted(logits):
+    return ops.cast(ops.argmax(logits, axis=-1), "int32")
 
 
-def _fidelity_columns(teacher, student):
-    """Of each example: in what way the student differs from the teacher."""
-    teacher, student = at_least_float32(teacher, student)
-    p, q = (ops.softmax(z, axis=-1) for z in (teacher, student))
-    middle = ops.logaddexp(
-        ops.log_softmax(teacher, axis=-1), ops.log_softmax(student, axis=-1)
-    )
-    said = ops.argmax(teacher, axis=-1)
-    same = ops.cast(said == ops.argmax(student, axis=-1), p.dtype)
-    columns = {
-        "agreement": same,
-        "kl": kl_divergence(teacher, student),
-        "reverse_kl": kl_divergence(student, teacher),
-        "jensen_shannon": (
-            kl_divergence(teacher, middle) + kl_divergence(student, middle)
-        )
-        / 2,
-        "total_variation": ops.sum(ops.abs(p - q), axis=-1) / 2,
-    }
-    if student.shape[-1] > 5:
-        columns["agreement_top5"] = ops.cast(
-            ops.in_top_k(ops.cast(said, "int32"), student, 5), p.dtype
-        )
-    return columns
+def _labels(examples):
+    """Class of each row, `UNLABELED` where none counts."""
+    if examples.classes is None:
+        return ops.full_like(_predicted(examples.student), UNLABELED)
+    ones = ops.ones_like(examples.student[:, 0])
+    counts = weigh(ones, examples._replace(sample_weight=None), of_labels=True).weight
+    return ops.where(counts > 0, examples.classes, UNLABELED)
+
+
+def _without_nones(examples):
+    return {k: v for k, v in examples._asdict().items() if v is not None}
+
+
+def _metrics_of(sides, exaggeration):
+    """`{side: metrics}` of the whole set that are no means of one value an example."""
+    classes = sides["teacher"].student.shape[-1]
+    found = {}
+    for side in sides:
+        found[side] = {
+            "reliability": ExpectedCalibrationError(NUM_BINS, dtype="float64")
+        }
+        if side != "teacher":
+            by_confidence = AgreementByConfidence(NUM_CONFIDENCE_BINS, dtype="float64")
+            found[side] |= {
+                "by_confidence": by_confidence,
+                "exaggeration": ConfidenceExaggeration(*exaggeration),
+                "information": NormalizedMutualInformation(classes),
+            }
+    return found
+
+
+def _reliability(metric):
+    return ReliabilityBins(equal_width_edges(NUM_BINS), *metric.bins())
 
 
 def _leaves(x):

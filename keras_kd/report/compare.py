@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_number, check_whole_number
-from keras_kd._common.datasets import as_dataset
 from keras_kd._common.table import InTable
-from keras_kd.fidelity import as_classifier
+from keras_kd.answers import as_classifier, as_dataset
 from keras_kd.report import _inside, _loading, _page, html
 from keras_kd.report._numbers import numbers_of
 from keras_kd.report._pictures import is_image
@@ -64,6 +63,7 @@ def compare(
     show=None,
     steps=None,
     batch_size=256,
+    ignore_class=None,
     sample_limit=1000,
     num_resamples=1000,
     level=0.95,
@@ -93,6 +93,8 @@ def compare(
             for tokens give one that looks up the words.
         steps: Batches to read of each set. Defaults to all; needed for endless sets.
         batch_size: For arrays. Defaults to 256.
+        ignore_class: Class index of rows that count as unlabelled, as `UNLABELED` (-1)
+            does. Defaults to None.
         sample_limit: Examples, the first of a set, on which inner layers and attention
             are compared. Defaults to 1000; 0 leaves both out.
         num_resamples: Draws of the bootstrap. Defaults to 1000.
@@ -136,7 +138,7 @@ def compare(
     for name, dataset in datasets.items():
         dataset = as_dataset(dataset, batch_size)
         limits = {"steps": steps, "sample_limit": sample_limit}
-        seen = read(models, dataset, **limits, **bootstrap)
+        seen = read(models, dataset, ignore_class=ignore_class, **limits, **bootstrap)
         numbers[name] = numbers_of(seen, **bootstrap)
         inside, maps, left_out = _second_look(models, seen)
         numbers[name] |= inside

@@ -7,6 +7,7 @@ import json
 import math
 
 from keras_kd._common.files import replacing
+from keras_kd.metrics import scores
 
 
 def render(content):
@@ -41,7 +42,7 @@ def number(value, name=""):
     """A value as people read it: shares in percent, all others in four digits."""
     if value is None or not math.isfinite(value):
         return "–"
-    if name in ("accuracy", "agreement", "agreement_top5"):
+    if name in {score.name for score in scores.SCORES if score.is_share}:
         return f"{value:.1%}"
     if value and abs(value) < 1e-3:
         return f"{value:.1e}".replace("e-0", "e-")

@@ -149,14 +149,14 @@ def test_the_monitor_compares_the_epoch_that_was_stopped_after(place, tmp_path):
         {"test": (X, Y)},
         log_dir=tmp_path,
         every=2,
-        metrics=[(metrics.TotalVariation(), 3)],
+        metrics=[(metrics.Agreement(k=2), 3)],
         probes={"norm": (lambda teacher, student: total(student), 4)},
     )
     stop = StopAt(3)
     order = [stop, monitor] if place == "before" else [monitor, stop]
     distiller = distilled(*order)
     history = distiller.history.history
-    counts = {"test/kl": 2, "test/total_variation": 1, "norm": 1, "monitor_seconds": 2}
+    counts = {"test/kl": 2, "test/agreement_top2": 1, "norm": 1, "monitor_seconds": 2}
     assert {key: len(history[key]) for key in counts} == counts
     want = evaluate_fidelity(distiller.teacher, distiller, (X, Y), verbose=0)
     assert_allclose(history["test/kl"][-1], want.student.kl, atol=1e-6)
@@ -165,11 +165,11 @@ def test_the_monitor_compares_the_epoch_that_was_stopped_after(place, tmp_path):
     log.Reload()
     steps = {
         tag: [event.step for event in log.Tensors(tag)]
-        for tag in ("test/kl", "test/total_variation", "while_training/loss")
+        for tag in ("test/kl", "test/agreement_top2", "while_training/loss")
     }
     assert steps == {
         "test/kl": [1, 2],
-        "test/total_variation": [2],
+        "test/agreement_top2": [2],
         "while_training/loss": [1, 2],
     }
     assert "while_training/monitor_seconds" not in log.Tags()["tensors"]

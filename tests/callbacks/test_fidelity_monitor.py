@@ -10,11 +10,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from keras_kd import Distiller, evaluate_fidelity, metrics, probes
 from keras_kd.callbacks import FidelityMonitor
 from keras_kd.losses import KnowledgeDistillation
+from keras_kd.metrics.scores import SCORES
 
 CLASSES = 7
 X, Y = toy_data(64, classes=CLASSES)
 TEST = toy_data(50, seed=1, classes=CLASSES)
-KEYS = {"accuracy", "nll", "ece", "agreement", "agreement_top5", "kl"}
+OF_LABELS = {score.name for score in SCORES if score.needs_labels}
+KEYS = {score.name for score in SCORES}
 
 
 def small_distiller(teacher=None, student=None):
@@ -42,7 +44,7 @@ def test_last_entries_equal_evaluate_fidelity():
         for key in KEYS:
             want = getattr(result.student, key)
             assert history[f"{name}/{key}"][-1] == pytest.approx(want, abs=1e-6)
-        for key in ("accuracy", "nll", "ece"):
+        for key in OF_LABELS:
             want = getattr(result.teacher, key)
             assert history[f"{name}/teacher_{key}"][-1] == pytest.approx(want, abs=1e-6)
 
@@ -75,7 +77,7 @@ def test_checkpoint_keeps_the_most_faithful_epoch(tmp_path):
 def test_a_set_without_labels_is_compared_without_them():
     history = fit(small_distiller(), FidelityMonitor({"pool": TEST[0]}))
     logged = {key for key in history if key.startswith("pool/")}
-    assert logged == {"pool/agreement", "pool/agreement_top5", "pool/kl"}
+    assert logged == {f"pool/{key}" for key in KEYS - OF_LABELS}
 
 
 def test_plain_student_is_watched_with_the_teacher_given():
@@ -180,24 +182,24 @@ def test_metrics_given_as_objects_are_logged_by_name():
 
 
 def test_each_metric_keeps_its_own_interval():
-    given = [(metrics.TotalVariation(), 2), (metrics.ReverseKL(), 3)]
+    given = [(metrics.Agreement(k=2), 2), (metrics.MutualInformation(CLASSES), 3)]
     monitor = FidelityMonitor({"test": TEST}, every=4, metrics=given)
     history = fit(small_distiller(), monitor, epochs=5)
     counts = {k: len(v) for k, v in history.items() if k.startswith("test/")}
-    assert counts["test/total_variation"] == 3  # epochs 2, 4 and the last
-    assert counts["test/reverse_kl"] == 2
+    assert counts["test/agreement_top2"] == 3  # epochs 2, 4 and the last
+    assert counts["test/mutual_information"] == 2
     assert counts["test/kl"] == 2
 
 
 def test_metrics_of_labels_are_left_out_where_there_are_none():
-    given = [metrics.BrierScore(), metrics.TotalVariation()]
+    given = [metrics.MaximumCalibrationError(), metrics.Agreement(k=2)]
     sets = {"p": TEST[0], "test": TEST}
-    with pytest.warns(UserWarning, match="'p' has no labels.*leaves out brier") as told:
+    with pytest.warns(UserWarning, match="'p' has no labels.*leaves out mce") as told:
         history = fit(small_distiller(), FidelityMonitor(sets, metrics=given))
     assert sum("leaves out" in str(w.message) for w in told) == 1  # of three epochs
-    assert len(history["p/total_variation"]) == 3
-    assert "p/brier" not in history
-    assert len(history["test/brier"]) == 3
+    assert len(history["p/agreement_top2"]) == 3
+    assert "p/mce" not in history
+    assert len(history["test/mce"]) == 3
 
 
 def test_a_limit_is_told_in_tensorboard_and_arrays_are_histograms(tmp_path):

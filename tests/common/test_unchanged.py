@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 from small_models import digest
 
-from keras_kd._common.unchanged import unchanged
+from keras_kd._common.calls import unchanged
 
 X = np.ones((4, 3), "float32")
 

@@ -69,7 +69,7 @@ def in_order(dataset):
 @every_policy
 def test_pipeline_equals_eager_calls_over_shuffles_and_parallel_calls(policy):
     expected = one_by_one(policy)
-    for parallel, shuffle in ((None, False), (2, True), (tf.data.AUTOTUNE, True)):
+    for parallel, shuffle in ((None, False), (tf.data.AUTOTUNE, True)):
         dataset = examples(IMAGES, view=2)
         dataset = dataset.shuffle(COUNT) if shuffle else dataset
         augmented = dataset.apply(
@@ -82,8 +82,9 @@ def test_pipeline_equals_eager_calls_over_shuffles_and_parallel_calls(policy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-def test_a_function_of_tensorflow_gives_the_views_of_eager_calls(policy):
+@pytest.mark.parametrize("name", ["combined", "strong", "others", "rand_augment"])
+def test_a_function_of_tensorflow_gives_the_views_of_eager_calls(name):
+    policy = POLICIES[name]  # with the ops of all others, in a graph without a pipeline
     traced = tf.function(lambda image, i: policy(image, seed=5, index=i, view=2))
     views = [traced(image, tf.constant(i)) for i, image in enumerate(IMAGES)]
     np.testing.assert_array_equal(views, one_by_one(policy))

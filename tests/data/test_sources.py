@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 from sklearn.datasets import load_digits
+from two_devices import on_two_devices
 
 from keras_kd import UNLABELED, data
 from keras_kd.data._storage import Records
@@ -203,7 +204,7 @@ def test_fit_goes_on_after_the_rest_of_an_interrupted_epoch():
 @pytest.mark.distributed
 @pytest.mark.parametrize("made_in_scope", [True, False])
 def test_replicas_share_one_pass(made_in_scope):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = on_two_devices()
     source = numbers(50)
     if made_in_scope:
         with strategy.scope():
@@ -221,7 +222,7 @@ def test_replicas_share_one_pass(made_in_scope):
 @pytest.mark.distributed
 def test_fit_under_a_strategy_spends_a_pass_on_building():
     # The docstring of `examples` says so. Keras 3.15 takes a batch in every `fit`.
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = on_two_devices()
     with strategy.scope():
         views, steps = fit_on_views(numbers(20))
     assert views == [1, 2, 3]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from small_models import numpy_weights, scattered, sparse_cross_entropy
+from two_devices import on_each
 
 import keras_kd
 from keras_kd.data import (
@@ -396,10 +397,7 @@ def test_labels_count_for_real_images_alone():
 def test_two_replicas_train_as_one_device(made_inside):
     """Wherever the generator was made: the pipeline holds none of its variables."""
     found = []
-    for strategy in (
-        tf.distribute.get_strategy(),
-        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
-    ):
+    for strategy in on_each():
         generator = None if made_inside else tiny_generator()
         with strategy.scope():
             generator = generator or tiny_generator()

@@ -98,7 +98,7 @@ class Chooser(KerasTrainer, keras.Model):
     """A network that may choose."""
 
     _chooses_jit = True
-    teacher = None
+    teacher = student = None
 
     def _scheduled(self):
         return []

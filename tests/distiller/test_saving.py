@@ -139,7 +139,7 @@ def test_a_loaded_distiller_has_the_teacher_and_all_settings(tmp_path):
     distiller.save(tmp_path / "d.keras")
     loaded = keras.saving.load_model(tmp_path / "d.keras")
     np.testing.assert_array_equal(loaded.teacher(X), distiller.teacher(X))
-    np.testing.assert_array_equal(loaded.predict(X, verbose=0), distiller.student(X))
+    np.testing.assert_array_equal(loaded(X), distiller.student(X))
     assert loaded.teacher.member_weights == [0.5, 0.2, 0.3]
     assert loaded.student_loss_weight == 0.9
     assert loaded.distillation_loss_weights == [1.5, 0.25]

@@ -1,10 +1,8 @@
 """Losses that couple the examples of a batch: two replicas give one device's numbers.
 
-What is tested is the way from the Distiller to the loss and back; that the losses
-themselves do so is tested on each of them, through `losses.__all__`.
+All of them, found through `losses.__all__`, are trained in one model on each side, and
+each is read by itself.
 """
-
-import functools
 
 import keras
 import numpy as np
@@ -12,27 +10,19 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from numpy.testing import assert_allclose
-from small_models import mlp, scattered, sparse_cross_entropy, toy_data
+from small_models import mlp, numpy_weights, scattered, sparse_cross_entropy, toy_data
+from test_contracts import COUPLED, LAYERS
+from two_devices import on_each
 
 import keras_kd
 from keras_kd import losses
 
 pytestmark = pytest.mark.distributed
 
-ARGUMENTS = {}  # of the classes that need some
-FEATURES = {"teacher_layer_name": "features", "student_layer_name": "features"}
-COUPLED = [
-    name
-    for name in losses.__all__
-    if isinstance(getattr(losses, name), type)
-    and issubclass(getattr(losses, name), losses.DistillationLoss)
-    and getattr(losses, name).couples_batch is True
-]
-
-
-@functools.cache
-def on_two_devices():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+BATCH = 8
+SIZES = {"even": 16, "tail of 5": 21, "tail of 1": 17}
+FEWER_TERMS = {"MultiLevelLogit": {"temperatures": [1.0, 3.0]}}
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 class Coupled(losses.BatchCoupled, losses.DistillationLoss):
@@ -67,52 +57,68 @@ def functional():
     return mlp("student", seed=1, units=6, norm="layer")
 
 
-def run(strategy, loss, size, batch, make_student=functional):
-    x, y = toy_data(size, seed=3)
-    weight = np.random.default_rng(4).uniform(0.5, 2, size).astype("float32")
+def make(name):
+    cls = getattr(losses, name)
+    layers = LAYERS if issubclass(cls, losses.FeatureLoss) else {}
+    return cls(**layers, **FEWER_TERMS.get(name, {}), name=name)
+
+
+def train(strategy, every, weights, sizes, make_student=functional):
+    """`{size: history}` of one model on sets of these sizes, and its weights then."""
+    keras.utils.set_random_seed(5)
     with strategy.scope():
         teacher = scattered(mlp("teacher", units=12), seed=7)
-        student = make_student()
-        distiller = keras_kd.Distiller(
-            teacher, student, [losses.KnowledgeDistillation(), loss], None, 0.3
-        )
+        distiller = keras_kd.Distiller(teacher, make_student(), every, weights, 0.3)
         distiller.compile(keras.optimizers.SGD(0.05), loss=sparse_cross_entropy())
-    data = tf.data.Dataset.from_tensor_slices((x, y, weight)).batch(batch)
-    history = distiller.fit(data, epochs=2, verbose=0).history
-    return history, [np.array(ops.convert_to_numpy(w)) for w in distiller.weights]
+    histories = {}
+    for size in sizes:
+        x, y = toy_data(size, seed=3)
+        weight = np.random.default_rng(4).uniform(0.5, 2, size).astype("float32")
+        data = tf.data.Dataset.from_tensor_slices((x, y, weight)).batch(BATCH)
+        histories[size] = distiller.fit(data, epochs=2, verbose=0).history
+    return histories, numpy_weights(distiller)
 
 
-def assert_equal_on_one_and_two(make, size=21, batch=8, **student):
-    keras.utils.set_random_seed(5)
-    one, weights = run(tf.distribute.get_strategy(), make(), size, batch, **student)
-    keras.utils.set_random_seed(5)
-    two, weights_of_two = run(on_two_devices(), make(), size, batch, **student)
-    for name, values in one.items():
-        assert_allclose(two[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+@pytest.fixture(scope="module")
+def trained():
+    """Histories and weights on one device, and on two."""
+    own = [Coupled(), Coupled("replica", name="of_a_replica")]
+    weights = [1.0, 0.0, *[1.0] * len(COUPLED)]
+    return [
+        train(strategy, [*own, *map(make, sorted(COUPLED))], weights, SIZES.values())
+        for strategy in on_each()
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("name", ["coupled", *sorted(COUPLED)])
+def test_a_loss_sees_the_examples_of_all_replicas(name, size, trained):
+    (one, _), (two, _) = trained
+    assert_allclose(two[size][name], one[size][name], **TOLERANCE)
+
+
+def test_all_else_that_is_logged_and_the_weights_equal_one_device(trained):
+    (one, weights), (two, weights_of_two) = trained
+    for size, history in one.items():
+        for name in history.keys() - {"of_a_replica"}:
+            assert_allclose(two[size][name], history[name], err_msg=name, **TOLERANCE)
     for ours, theirs in zip(weights, weights_of_two, strict=True):
-        assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+        assert_allclose(theirs, ours, **TOLERANCE)
 
 
-@pytest.mark.parametrize("size", [16, 21, 17], ids=["even", "tail of 5", "tail of 1"])
-def test_a_loss_sees_the_examples_of_all_replicas(size):
-    assert_equal_on_one_and_two(Coupled, size)
+def test_a_loss_may_see_those_of_its_replica_alone(trained):
+    one, two = (histories[16]["of_a_replica"] for histories, _ in trained)
+    assert np.all(np.abs(np.subtract(one, two)) > 1e-3)
 
 
 def test_a_student_that_is_built_by_its_first_batch():
-    assert_equal_on_one_and_two(Coupled, make_student=Subclassed)
-
-
-def test_a_loss_may_see_those_of_its_replica_alone():
-    one, _ = run(tf.distribute.get_strategy(), Coupled("replica"), 16, 8)
-    two, _ = run(on_two_devices(), Coupled("replica"), 16, 8)
-    assert np.all(np.abs(np.subtract(one["coupled"], two["coupled"])) > 1e-3)
-
-
-@pytest.mark.parametrize("name", COUPLED)
-def test_global_batch_of_every_coupled_loss(name):
-    cls = getattr(losses, name)
-    arguments = FEATURES if issubclass(cls, losses.FeatureLoss) else {}
-    assert_equal_on_one_and_two(lambda: cls(**arguments))
+    (one, weights), (two, weights_of_two) = (
+        train(strategy, Coupled(), None, [21], Subclassed) for strategy in on_each()
+    )
+    for name, values in one[21].items():
+        assert_allclose(two[21][name], values, err_msg=name, **TOLERANCE)
+    for ours, theirs in zip(weights, weights_of_two, strict=True):
+        assert_allclose(theirs, ours, **TOLERANCE)
 
 
 def tagger(seed):
@@ -127,7 +133,7 @@ def test_masked_positions_are_gathered_with_their_mask():
     tokens = np.random.default_rng(0).integers(0, 9, (13, 5))
     tokens[:, 3:] *= np.arange(13)[:, None] % 2
     histories = []
-    for strategy in (tf.distribute.get_strategy(), on_two_devices()):
+    for strategy in on_each():
         with strategy.scope():
             distiller = keras_kd.Distiller(tagger(1), tagger(2), losses.DIST(), None, 0)
             distiller.compile(keras.optimizers.SGD(0.05))

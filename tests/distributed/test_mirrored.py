@@ -3,14 +3,13 @@
 The network has LayerNormalization, whose statistics are an example's own.
 """
 
-import functools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
-from small_models import mlp, scattered, sparse_cross_entropy, toy_data
+from small_models import mlp, numpy_weights, scattered, sparse_cross_entropy, toy_data
+from two_devices import on_each, on_two_devices
 
 import keras_kd
 from keras_kd.callbacks import FidelityMonitor
@@ -21,16 +20,6 @@ pytestmark = pytest.mark.distributed
 BATCH = 16
 STEPS = 20
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
-
-
-def on_one_device():
-    return tf.distribute.get_strategy()
-
-
-@functools.cache
-def on_two_devices():
-    """One strategy for all tests: TensorFlow numbers the collectives of each alike."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def build(losses, *, student=None, l2=1e-2, loss=None, **compile_arguments):
@@ -79,46 +68,78 @@ def batches(size, *, unlabelled=True, weighted=True, batch=BATCH):
     return tf.data.Dataset.from_tensor_slices(parts).batch(batch)
 
 
-def train(strategy, make, dataset, epochs=1, validation=None, callbacks=()):
+def train(strategy, make, *datasets, **fit_arguments):
+    """A model, its weights after training on these sets in turn, and each history."""
     keras.utils.set_random_seed(5)
     with strategy.scope():
         distiller = make()
-    fitted = distiller.fit(
-        dataset,
-        epochs=epochs,
-        validation_data=validation,
-        callbacks=list(callbacks),
-        verbose=0,
-    )
-    weights = [np.array(keras.ops.convert_to_numpy(w)) for w in distiller.weights]
-    return distiller, weights, fitted.history
-
-
-def assert_same_training(make, dataset, epochs=1, validation=None):
-    runs = [
-        train(strategy(), make, dataset, epochs, validation)
-        for strategy in (on_one_device, on_two_devices)
+    histories = [
+        distiller.fit(dataset, verbose=0, **fit_arguments).history
+        for dataset in datasets
     ]
-    (one, weights, history), (two, weights_of_two, history_of_two) = runs
+    return distiller, numpy_weights(distiller), histories
+
+
+def assert_same_training(runs):
+    """What `train` gave on one device and on two."""
+    (one, weights, histories), (two, weights_of_two, histories_of_two) = runs
     assert two.distribute_strategy.num_replicas_in_sync == 2
-    assert list(history) == list(history_of_two)
-    for name, values in history.items():
-        assert_allclose(history_of_two[name], values, err_msg=name, **TOLERANCE)
+    for history, of_two in zip(histories, histories_of_two, strict=True):
+        assert list(history) == list(of_two)
+        for name, values in history.items():
+            assert_allclose(of_two[name], values, err_msg=name, **TOLERANCE)
     for weight, ours, theirs in zip(one.weights, weights, weights_of_two, strict=True):
         assert_allclose(theirs, ours, err_msg=weight.path, **TOLERANCE)
-    return history
 
 
-@pytest.mark.parametrize(
-    "losses",
-    [logit_and_feature_losses, pytest.param(logit_loss, marks=pytest.mark.slow)],
-)
-@pytest.mark.parametrize(
-    "size", [BATCH * STEPS, BATCH * (STEPS - 1) + 1], ids=["even", "tail of one"]
-)
-def test_weights_losses_and_metrics_equal_one_device(losses, size):
-    validation = batches(BATCH * 2 + 1)
-    assert_same_training(lambda: build(losses()), batches(size), validation=validation)
+def on_both(make, *datasets, **fit_arguments):
+    return [train(s, make, *datasets, **fit_arguments) for s in on_each()]
+
+
+def losses_with_layers():
+    """A projector, and regressors of several weights each, between the same pair."""
+    pair = "features", "features"
+    return [
+        *logit_and_feature_losses(),
+        HintLoss(*pair, name="hint"),
+        VID(*pair, name="variational"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Two epochs of even batches and a tail of one, validated and monitored."""
+    return [
+        train(
+            strategy,
+            lambda: build(losses_with_layers()),
+            batches(BATCH * (STEPS - 1) + 1),
+            epochs=2,
+            validation_data=batches(BATCH * 2 + 1),
+            callbacks=[FidelityMonitor({"test": batches(BATCH * 2 + 1)})],
+        )
+        for strategy in on_each()
+    ]
+
+
+def test_weights_losses_and_metrics_equal_one_device(trained):
+    assert_same_training(trained)
+    (history,) = trained[0][2]
+    assert {"hint", "variational", "val_loss", "val_weighted"} < history.keys()
+
+
+def test_fidelity_monitor_equals_one_device(trained):
+    (history,), (of_two,) = (histories for _, _, histories in trained)
+    names = [name for name in history if name.startswith("test/")]
+    assert len(names) == 4 + 4 + 5  # of labels twice, and of both but the top 5 of 3
+    for name in names:
+        assert_allclose(of_two[name], history[name], err_msg=name, **TOLERANCE)
+
+
+def test_predictions_equal_one_device(trained):
+    x, _ = toy_data(BATCH * 2 + 1)
+    one, two = (model.predict(x, batch_size=BATCH, verbose=0) for model, *_ in trained)
+    assert_allclose(two, one, **TOLERANCE)
 
 
 def cross_entropy(labels, logits):
@@ -154,11 +175,32 @@ def test_a_loss_counts_alike_whatever_its_type():
         student = mlp("student", seed=1, units=12, norm="layer")
         return build(losses_of_every_type(), student=student, loss=cross_entropy)
 
-    assert_same_training(
+    options = {"weighted": False, "unlabelled": False, "batch": 11}
+    runs = on_both(
         make,
-        batches(11 * 4 + 2, weighted=False, batch=11),
-        validation=batches(3, weighted=False, batch=3),
+        batches(11 * 4 + 2, **options),
+        validation_data=batches(3, **options | {"batch": 3}),
     )
+    assert_same_training(runs)
+
+
+def unlabelled_replica():
+    """The second half of each batch, one replica's share, has no labels at all."""
+    x, y = toy_data(44)
+    y.reshape(4, 11)[:, 6:] = keras_kd.UNLABELED
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(11)
+
+
+def test_without_weights_any_share_of_labels_equals_one_device():
+    options = {"weighted": False, "batch": 11}
+    runs = on_both(
+        lambda: build(logit_loss(), l2=0.0),
+        batches(11 * 2 + 1, **options),
+        batches(11 * 2 + 1, unlabelled=False, **options),
+        unlabelled_replica(),
+    )
+    assert_same_training(runs)
+    assert np.isfinite(runs[0][2][-1]["student_loss"]).all()
 
 
 def test_keras_itself_still_fails_on_a_first_batch_that_is_cut_unevenly():
@@ -186,29 +228,6 @@ def test_building_before_the_first_epoch_spends_no_pass_over_the_data():
     assert len(passes) == 2
 
 
-@pytest.mark.slow
-def test_several_epochs_with_uneven_tails_equal_one_device():
-    assert_same_training(
-        lambda: build(logit_and_feature_losses()), batches(BATCH * 3 + 1), epochs=4
-    )
-
-
-@pytest.mark.slow
-def test_unweighted_labelled_training_equals_one_device():
-    dataset = batches(BATCH * 4 + 1, unlabelled=False, weighted=False)
-    assert_same_training(lambda: build(logit_loss(), l2=0.0), dataset)
-
-
-@pytest.mark.slow
-def test_an_unlabelled_replica_takes_part_in_distillation():
-    """The second half of each batch, one replica's share, has no labels at all."""
-    x, y = toy_data(BATCH * 2)
-    y.reshape(2, BATCH)[:, BATCH // 2 :] = keras_kd.UNLABELED
-    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH)
-    history = assert_same_training(lambda: build(logit_loss()), dataset)
-    assert np.isfinite(history["student_loss"]).all()
-
-
 @keras.saving.register_keras_serializable(package=__name__)
 class Subclassed(keras.Model):
     """Its outputs are known only when the first batch comes."""
@@ -224,16 +243,11 @@ class Subclassed(keras.Model):
         return self.head(self.norm(self.hidden(inputs)))
 
 
-@pytest.mark.parametrize(
-    "losses",
-    [logit_and_feature_losses, pytest.param(logit_loss, marks=pytest.mark.slow)],
-)
-def test_an_unbuilt_subclassed_student_equals_one_device(losses):
-    keras.utils.set_random_seed(1)
-    assert_same_training(
-        lambda: build(losses(), student=Subclassed(name="student")),
-        batches(BATCH * 4 + 1),
-    )
+def test_an_unbuilt_subclassed_student_equals_one_device():
+    def make():
+        return build(logit_and_feature_losses(), student=Subclassed(name="student"))
+
+    assert_same_training(on_both(make, batches(BATCH * 4 + 1)))
 
 
 @pytest.mark.slow
@@ -248,53 +262,7 @@ def test_stored_teacher_logits_equal_one_device():
         distiller.compile(keras.optimizers.SGD(0.1), loss=sparse_cross_entropy())
         return distiller
 
-    assert_same_training(make, dataset)
-
-
-@pytest.mark.slow
-def test_evaluate_and_predict_equal_one_device():
-    x, _ = toy_data(BATCH * 2 + 1)
-    results = []
-    for strategy in (on_one_device(), on_two_devices()):
-        with strategy.scope():
-            distiller = build(logit_and_feature_losses())
-        logs = distiller.evaluate(batches(BATCH * 2 + 1), return_dict=True, verbose=0)
-        results.append((logs, distiller.predict(x, batch_size=BATCH, verbose=0)))
-    (logs, predicted), (logs_of_two, predicted_of_two) = results
-    assert list(logs) == list(logs_of_two)
-    # Projectors start at random, and are drawn per strategy: compare the rest.
-    for name in set(logs) - {"loss", "distillation_loss", "feature_matching"}:
-        assert_allclose(logs_of_two[name], logs[name], err_msg=name, **TOLERANCE)
-    assert_allclose(predicted_of_two, predicted, **TOLERANCE)
-
-
-def test_fidelity_monitor_equals_one_device():
-    seen = []
-    for strategy in (on_one_device(), on_two_devices()):
-        monitor = FidelityMonitor({"test": batches(BATCH * 2 + 1)})
-        _, _, history = train(
-            strategy,
-            lambda: build(logit_loss()),
-            batches(BATCH * 2),
-            epochs=1,
-            callbacks=[monitor],
-        )
-        seen.append({k: v for k, v in history.items() if k.startswith("test/")})
-    assert len(seen[0]) == 8
-    assert seen[0].keys() == seen[1].keys()
-    for name, values in seen[0].items():
-        assert_allclose(seen[1][name], values, err_msg=name, **TOLERANCE)
-
-
-def test_regressors_of_feature_losses_equal_one_device():
-    """Two layers of the same pair, of several weights each."""
-
-    def make():
-        pair = "features", "features"
-        return build([HintLoss(*pair, name="hint"), VID(*pair, name="variational")])
-
-    history = assert_same_training(make, batches(BATCH + 1))
-    assert {"hint", "variational"} < history.keys()
+    assert_same_training(on_both(make, dataset))
 
 
 class Rows(keras.utils.PyDataset):
@@ -317,7 +285,7 @@ class Rows(keras.utils.PyDataset):
 )
 def test_evaluate_fidelity_in_a_scope_equals_one_device(dataset):
     found = []
-    for strategy in (on_one_device(), on_two_devices()):
+    for strategy in on_each():
         with strategy.scope():
             teacher = scattered(mlp("teacher", norm="layer"), seed=7)
             student = scattered(mlp("student", norm="layer"), seed=8)
@@ -331,3 +299,33 @@ def test_evaluate_fidelity_in_a_scope_equals_one_device(dataset):
             assert found[1][name] is None
         else:
             assert_allclose(found[1][name], value, err_msg=name, **TOLERANCE)
+
+
+def test_a_report_in_a_scope_equals_one_device(tmp_path):
+    found = []
+    for strategy in on_each():
+        with strategy.scope():
+            models = [
+                scattered(mlp(name, norm="layer"), seed=7 + i)
+                for i, name in enumerate("ts")
+            ]
+            report = keras_kd.report.compare(
+                *models,
+                {"set": batches(BATCH * 2 + 1)},
+                out=tmp_path,
+                sample_limit=0,
+                num_resamples=20,
+            )
+        found.append(list(_numbers_in(report.numbers)))
+    assert len(found[0]) > 100
+    assert_allclose(found[1], found[0], **TOLERANCE)
+
+
+def _numbers_in(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for entry in value:
+            yield from _numbers_in(entry)
+    elif isinstance(value, int | float):
+        yield value

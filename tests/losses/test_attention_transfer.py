@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from feature_cases import central_differences, features, gradients, rounded
+from feature_cases import features
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logit_sides import central_differences, gradients, rounded
 from numpy.testing import assert_allclose
 from oracles import features as oracle
 from oracles import reference

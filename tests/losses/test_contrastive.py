@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from logit_sides import sides
 from numpy.testing import assert_allclose
 from oracles import contrastive as oracles
 from oracles import reference
@@ -14,10 +15,6 @@ from keras_kd import losses
 
 LAYERS = ("features", "features")
 LABELS = np.array([0, 1, 0, 2, -1, 1, -1, 0])
-
-
-def sides(shape=(8, 6), seed=0):
-    return np.random.default_rng(seed).normal(size=(2, *shape))
 
 
 def one_hot(labels):

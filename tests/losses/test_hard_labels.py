@@ -21,6 +21,7 @@ from oracles import logit_matching as oracles
 from oracles import reference
 from oracles.logits import cross_entropy, log_softmax, softmax
 from small_models import mlp, toy_data
+from two_devices import on_two_devices
 
 from keras_kd.losses import (
     HardLabel,
@@ -190,7 +191,7 @@ def test_a_model_trains_on_draws_and_repeats_from_the_seed():
 
 @pytest.mark.distributed
 def test_replicas_draw_in_turn_from_one_sequence():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = on_two_devices()
     teacher, student = unit((64, 5))
 
     def draws():

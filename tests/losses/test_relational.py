@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from logit_sides import sides
 from numpy.testing import assert_allclose
 from oracles import reference
 from oracles import relational as oracles
@@ -17,10 +18,6 @@ PUBLISHED = {"distances": reference.RKD_DISTANCE, "angles": reference.RKD_ANGLE}
 each_part = pytest.mark.parametrize("part", BOTH)
 
 
-def sides(shape=(10, 6), seed=0):
-    return np.random.default_rng(seed).normal(size=(2, *shape))
-
-
 @each_part
 def test_equals_the_value_of_released_code(part):
     embeddings = reference.TEACHER_EMBEDDINGS, reference.STUDENT_EMBEDDINGS
@@ -32,7 +29,7 @@ def test_equals_the_value_of_released_code(part):
 @pytest.mark.parametrize("side", [0, 1], ids=["teacher", "student"])
 def test_rotating_shifting_and_scaling_a_side_changes_nothing(part, side):
     function, _ = BOTH[part]
-    given, rng = list(sides()), np.random.default_rng(3)
+    given, rng = list(sides((10, 6))), np.random.default_rng(3)
     want = function(*given)
     rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     given[side] = 7.3 * given[side] @ rotation + 50 * rng.normal(size=6)

@@ -6,16 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
+from logit_sides import sides
 from numpy.testing import assert_allclose
 from oracles import agreement as oracles
 from oracles import reference
 from sklearn.metrics import top_k_accuracy_score
 
 from keras_kd import metrics
-
-
-def sides(shape, seed=0):
-    return np.random.default_rng(seed).normal(size=(2, *shape))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

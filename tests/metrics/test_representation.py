@@ -8,6 +8,7 @@ from keras import ops
 from numpy.testing import assert_allclose
 from oracles import reference
 from oracles import representation as oracles
+from two_devices import on_two_devices
 
 from keras_kd import metrics
 
@@ -268,7 +269,7 @@ def test_sums_are_added_up_over_replicas():
     """The first batch, of one example, leaves the second replica without any."""
     teacher, student = far_features(1e4, n=65)
     want = metrics.linear_cka(teacher, student)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = on_two_devices()
     with strategy.scope():
         metric = metrics.LinearCKA(dtype="float64")
         metric.build([64], [32])

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 from oracles import agreement as agreement_oracles
 from oracles import calibration, divergence
 from oracles import logits as oracles
+from two_devices import on_two_devices
 
 from keras_kd import UNLABELED, metrics
 from keras_kd._common.examples import examples_of
@@ -280,7 +281,7 @@ def test_labels_are_asked_for_where_a_score_needs_them():
 @pytest.mark.distributed
 def test_two_replicas_in_a_graph_give_the_number_of_one():
     case = missing_indices()
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = on_two_devices()
     with strategy.scope():
         means = [ScoreMean(score) for score in SCORES]
 

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
+from two_devices import on_two_devices
 
 from keras_kd.models import SNGAN, SNGANTraining
 from keras_kd.models.sngan import TRAININGS
@@ -199,7 +199,7 @@ def test_backup_and_restore_goes_on_after_an_interrupt(tmp_path):
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_trains_under_a_strategy():
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with on_two_devices().scope():
         gan = small()
         gan.compile()
     history = gan.fit(noise(), batch_size=16, verbose=0).history

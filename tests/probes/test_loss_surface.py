@@ -7,10 +7,10 @@ import keras
 import matplotlib
 import numpy as np
 import pytest
-import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import log_softmax
 from small_models import digest, mlp, scattered, sparse_cross_entropy, toy_data
+from two_devices import on_two_devices
 
 import keras_kd
 from keras_kd.losses import KnowledgeDistillation
@@ -258,7 +258,7 @@ def test_two_replicas_give_the_same_surface():
         )  # fmt: skip
 
     one = run()
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with on_two_devices().scope():
         two = run()
     for value in ("loss", "agreement", "accuracy"):
         assert_allclose(getattr(two, value), getattr(one, value), rtol=1e-5)
@@ -274,7 +274,7 @@ def test_two_replicas_estimate_the_same_statistics():
         )  # fmt: skip
 
     one = run()
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with on_two_devices().scope():
         two = run()
     assert_allclose(two.loss, one.loss, rtol=1e-4)
 

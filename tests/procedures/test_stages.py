@@ -2,6 +2,8 @@
 with what, and how an interrupted run goes on.
 """
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -58,6 +60,7 @@ def compiled(procedure, rate=0.1):
         keras.optimizers.SGD(rate, momentum=0.9),
         loss=sparse_cross_entropy(),
         metrics=["accuracy"],
+        run_eagerly=True,
     )
     return procedure
 
@@ -76,6 +79,7 @@ def by_hand(procedure):
             keras.optimizers.SGD(0.1, momentum=0.9),
             sparse_cross_entropy(),
             metrics=["accuracy"],
+            run_eagerly=True,
         )
         histories.append(models[0].fit(X, Y, **FIT).history)
     temperature = 1.0 if isinstance(procedure, BornAgain) else 4.0
@@ -91,6 +95,7 @@ def by_hand(procedure):
             keras.optimizers.SGD(0.1, momentum=0.9),
             sparse_cross_entropy(),
             metrics=["accuracy"],
+            run_eagerly=True,
         )
         histories.append(distiller.fit(X, Y, **FIT).history)
     return models, histories
@@ -119,17 +124,15 @@ class Stop(Exception):
     """What interrupts a run."""
 
 
-class StopAt(keras.callbacks.Callback):
+def stop_at(epoch):
     """Raises in the epoch of this number, counted over all stages."""
+    epochs = itertools.count()
 
-    def __init__(self, epoch):
-        super().__init__()
-        self.left = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.left -= 1
-        if self.left < 0:  # before this epoch is backed up
+    def stop(_, logs):
+        if next(epochs) == epoch:  # before it is backed up
             raise Stop
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=stop)
 
 
 @each
@@ -139,7 +142,7 @@ def test_an_interrupted_run_goes_on(make, epoch, tmp_path):
     histories = wanted.fit(X, Y, **FIT)
     first = compiled(make(tmp_path))
     with pytest.raises(Stop):
-        first.fit(X, Y, callbacks=[StopAt(epoch)], **FIT)
+        first.fit(X, Y, callbacks=[stop_at(epoch)], **FIT)
     second, epochs = compiled(make(tmp_path)), []
     count = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda i, logs: epochs.append(i)

@@ -8,7 +8,7 @@ from keras import layers
 from numpy.testing import assert_array_equal
 from small_models import digest
 
-from keras_kd._common import inputs as module
+from keras_kd._common import calls as module
 
 
 def functional(structure):

@@ -2,9 +2,9 @@
 
 import keras
 import pytest
-from bad_input import Row, check
 from small_models import mlp, sparse_cross_entropy, toy_data
 
+from bad_input import Row, check
 from keras_kd import Distiller
 from keras_kd.callbacks import LossSwitch
 from keras_kd.losses import KnowledgeDistillation

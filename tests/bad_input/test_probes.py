@@ -5,9 +5,9 @@ import tempfile
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
 from small_models import mlp
 
+from bad_input import Row, check
 from keras_kd import probes
 from keras_kd.callbacks import CheckpointTrajectory, LossSurfaceProbe
 from keras_kd.losses import FeatureMatching, KnowledgeDistillation

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
 
+from bad_input import Row, check
 from keras_kd import losses
 
 THREE, FOUR, ONE_CLASS = np.zeros((2, 3)), np.zeros((2, 4)), np.zeros((2, 1))

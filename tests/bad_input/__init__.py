@@ -1,4 +1,4 @@
-"""What test_bad_input.py and its kin share."""
+"""A row for each mistake that a user can make: what came, the rule, the fix."""
 
 import re
 import types

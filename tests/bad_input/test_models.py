@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
 
 import keras_kd
+from bad_input import Row, check
 from keras_kd.callbacks import SampleGrid
 from keras_kd.metrics import frechet_distance, inception_score
 from keras_kd.models import SNGAN

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
 
+from bad_input import Row, check
 from keras_kd import metrics
 from keras_kd.probes import attention_maps
 

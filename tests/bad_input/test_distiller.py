@@ -1,7 +1,4 @@
-"""One row for each mistake that a user can make: what came, the rule, the fix.
-
-Those with data and models are in test_bad_input_data.py and test_bad_input_models.py.
-"""
+"""One row for each mistake that a user can make with a Distiller and its parts."""
 
 import re
 
@@ -9,14 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from bad_input import Row, check
 from small_models import mlp, sparse_cross_entropy, toy_data
 
 import keras_kd
-from keras_kd import Distiller, TeacherEnsemble, evaluate_fidelity
-from keras_kd.callbacks import FidelityMonitor
+from bad_input import Row, check
+from keras_kd import Distiller
 from keras_kd.losses import FeatureMatching, KnowledgeDistillation, SoftCrossEntropy
-from keras_kd.metrics import Agreement, ExpectedCalibrationError
+from keras_kd.metrics import Agreement
 
 X, Y = toy_data(8)
 
@@ -128,40 +124,16 @@ ROWS = [
         ],
     ),
     Row(
-        "logits called probabilities",
-        lambda: TeacherEnsemble(mlp("teacher"), from_logits=False),
-        ValueError,
-        ["ends in logits", "`from_logits=False` says", "Pass `from_logits=True`"],
-    ),
-    Row(
-        "empty ensemble",
-        lambda: TeacherEnsemble([]),
-        ValueError,
-        ["`members` is empty", "at least one trained keras.Model"],
-    ),
-    Row(
         "teacher that is no model",
         lambda: distiller(teacher="resnet50"),
         TypeError,
         ["'resnet50'", "str", "must be a keras.Model or a list"],
     ),
     Row(
-        "member that is no model",
-        lambda: TeacherEnsemble([mlp("teacher"), None]),
-        TypeError,
-        ["must be a keras.Model", "member 1 is None"],
-    ),
-    Row(
         "teacher that was never built",
         lambda: distiller(teacher=never_built()),
         ValueError,
         ["'untrained' was never built", "cannot have been trained", "load its weights"],
-    ),
-    Row(
-        "member twice",
-        lambda: (lambda m: TeacherEnsemble([m, m]))(mlp("teacher")),
-        ValueError,
-        ["same model twice", "Use `weights`"],
     ),
     Row(
         "teacher and student are the same",
@@ -174,30 +146,6 @@ ROWS = [
         lambda: distiller(student=[mlp("student")]),
         TypeError,
         ["`student` must be a keras.Model", "list"],
-    ),
-    Row(
-        "unknown rule of an ensemble",
-        lambda: TeacherEnsemble(mlp("teacher"), combine="logit"),
-        ValueError,
-        ["combine='logit'", "must be one of", "Did you mean 'logits'"],
-    ),
-    Row(
-        "too few weights of members",
-        lambda: TeacherEnsemble([mlp("a"), mlp("b")], weights=[1.0]),
-        ValueError,
-        [r"weights=\[1.0\]", r"one number a member \(2\)"],
-    ),
-    Row(
-        "negative weight of a member",
-        lambda: TeacherEnsemble([mlp("a"), mlp("b")], weights=[1.0, -1.0]),
-        ValueError,
-        ["-1.0", ">= 0"],
-    ),
-    Row(
-        "weights of members all zero",
-        lambda: TeacherEnsemble([mlp("a"), mlp("b")], weights=[0, 0]),
-        ValueError,
-        ["must not all be 0", r"\[0.0, 0.0\]"],
     ),
     Row(
         "label loss by a name that means probabilities",
@@ -318,12 +266,6 @@ ROWS = [
         [r"\[0, 3\)", "UNLABELED", "Fix the labels", r"\[7\]"],
     ),
     Row(
-        "label outside the classes, compared",
-        lambda: evaluate_fidelity(mlp("t"), mlp("s"), (X, np.full(8, -2)), verbose=0),
-        tf.errors.InvalidArgumentError,
-        [r"\[0, 3\)", "UNLABELED", r"\[-2\]"],
-    ),
-    Row(
         "no label loss for the labels' weight",
         lambda: compiled_with(loss=None),
         ValueError,
@@ -416,61 +358,6 @@ ROWS = [
         with_preprocessor,
         ValueError,
         ["Strings reached model 'text_model'", "`preprocessor`", "ds.map"],
-    ),
-    Row(
-        "monitor without a dict",
-        lambda: FidelityMonitor((X, Y)),
-        TypeError,
-        ["dict of named sets", '{"test": test_ds}', "tuple"],
-    ),
-    Row(
-        "monitor at every 0 epochs",
-        lambda: FidelityMonitor({"test": (X, Y)}, every=0),
-        ValueError,
-        ["every=0", "at least 1"],
-    ),
-    Row(
-        "monitor without a teacher",
-        lambda: without_teacher().fit(
-            X,
-            {"labels": Y, "teacher_logits": np.zeros((8, 3), "float32")},
-            verbose=0,
-            callbacks=[FidelityMonitor({"test": (X, Y)})],
-        ),
-        ValueError,
-        ["no teacher to compare with", "Pass `teacher=...`"],
-    ),
-    Row(
-        "endless set",
-        lambda: evaluate_fidelity(
-            mlp("t"), mlp("s"), tf.data.Dataset.from_tensors((X, Y)).repeat()
-        ),
-        ValueError,
-        ["repeats without end", "steps="],
-    ),
-    Row(
-        "empty set",
-        lambda: evaluate_fidelity(mlp("t"), mlp("s"), (X[:0], Y[:0]), verbose=0),
-        ValueError,
-        ["is empty", "at least one batch"],
-    ),
-    Row(
-        "set that is none",
-        lambda: evaluate_fidelity(mlp("t"), mlp("s"), 3),
-        TypeError,
-        ["3", "int", "tf.data.Dataset"],
-    ),
-    Row(
-        "k of 0",
-        lambda: Agreement(k=0),
-        ValueError,
-        ["k=0", "at least 1"],
-    ),
-    Row(
-        "half a bin",
-        lambda: ExpectedCalibrationError(num_bins=0.5),
-        TypeError,
-        ["num_bins=0.5", "whole number"],
     ),
     Row(
         "loss without a call",

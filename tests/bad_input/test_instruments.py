@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
+import tensorflow as tf
 from small_models import mlp, sparse_cross_entropy, toy_data
 
 import keras_kd
-from keras_kd import evaluate_fidelity
+from bad_input import Row, check
+from keras_kd import Distiller, evaluate_fidelity
 from keras_kd.callbacks import FidelityMonitor
+from keras_kd.losses import KnowledgeDistillation
 from keras_kd.metrics import LinearCKA
 
 X, Y = toy_data(8)
@@ -20,6 +22,13 @@ def watch(teacher, data=(X, Y), **arguments):
     student.compile("sgd", sparse_cross_entropy())
     monitor = FidelityMonitor({"test": data}, teacher=teacher, **arguments)
     student.fit(X, Y, verbose=0, callbacks=[monitor])
+
+
+def without_teacher():
+    model = Distiller(None, mlp("student"), KnowledgeDistillation())
+    model.compile("sgd", sparse_cross_entropy())
+    stored = {"labels": Y, "teacher_logits": np.zeros((8, 3), "float32")}
+    return model.fit(X, stored, callbacks=[FidelityMonitor({"test": (X, Y)})], **QUIET)
 
 
 ROWS = [
@@ -84,6 +93,50 @@ ROWS = [
         lambda: evaluate_fidelity("teacher.keras", mlp("s"), (X, Y), **QUIET),
         TypeError,
         ["keras.Model", "'teacher.keras'"],
+    ),
+    Row(
+        "label outside the classes, compared",
+        lambda: evaluate_fidelity(mlp("t"), mlp("s"), (X, np.full(8, -2)), verbose=0),
+        tf.errors.InvalidArgumentError,
+        [r"\[0, 3\)", "UNLABELED", r"\[-2\]"],
+    ),
+    Row(
+        "monitor without a dict",
+        lambda: FidelityMonitor((X, Y)),
+        TypeError,
+        ["dict of named sets", '{"test": test_ds}', "tuple"],
+    ),
+    Row(
+        "monitor at every 0 epochs",
+        lambda: FidelityMonitor({"test": (X, Y)}, every=0),
+        ValueError,
+        ["every=0", "at least 1"],
+    ),
+    Row(
+        "monitor without a teacher",
+        without_teacher,
+        ValueError,
+        ["no teacher to compare with", "Pass `teacher=...`"],
+    ),
+    Row(
+        "endless set",
+        lambda: evaluate_fidelity(
+            mlp("t"), mlp("s"), tf.data.Dataset.from_tensors((X, Y)).repeat()
+        ),
+        ValueError,
+        ["repeats without end", "steps="],
+    ),
+    Row(
+        "empty set",
+        lambda: evaluate_fidelity(mlp("t"), mlp("s"), (X[:0], Y[:0]), verbose=0),
+        ValueError,
+        ["is empty", "at least one batch"],
+    ),
+    Row(
+        "set that is none",
+        lambda: evaluate_fidelity(mlp("t"), mlp("s"), 3),
+        TypeError,
+        ["3", "int", "tf.data.Dataset"],
     ),
 ]
 

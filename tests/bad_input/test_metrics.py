@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from bad_input import Row, check
 
+from bad_input import Row, check
 from keras_kd import metrics
 
 THREE, FOUR = np.zeros((2, 3)), np.zeros((2, 4))
@@ -128,6 +128,18 @@ ROWS = [
         lambda: metrics.ensemble_diversity([THREE, FOUR]),
         ValueError,
         ["of one shape", r"\(2, 3\), \(2, 4\)"],
+    ),
+    Row(
+        "k of 0",
+        lambda: metrics.Agreement(k=0),
+        ValueError,
+        ["k=0", "at least 1"],
+    ),
+    Row(
+        "half a bin",
+        lambda: metrics.ExpectedCalibrationError(num_bins=0.5),
+        TypeError,
+        ["num_bins=0.5", "whole number"],
     ),
 ]
 

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
 from small_models import mlp
 
+from bad_input import Row, check
 from keras_kd import losses
 
 LAYERS = ("conv4", "conv2")

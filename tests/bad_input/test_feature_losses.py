@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from bad_input import Row, check
 from feature_cases import teacher_and_student
 
+from bad_input import Row, check
 from keras_kd import Distiller, losses
 
 MAP, WIDE_MAP = np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4, 5))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from bad_input import Row, check
 
+from bad_input import Row, check
 from keras_kd import losses
 
 ONE, TWO, OTHER = np.zeros((1, 3)), np.zeros((2, 3)), np.zeros((2, 4))

@@ -2,9 +2,9 @@
 
 import keras
 import pytest
-from bad_input import Row, check
 from small_models import mlp, toy_data
 
+from bad_input import Row, check
 from keras_kd.procedures import (
     BornAgain,
     DeepMutualLearning,

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from bad_input import Row, check
 
+from bad_input import Row, check
 from keras_kd import data, models
 
 

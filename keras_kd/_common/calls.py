@@ -1,11 +1,9 @@
-"""What a model takes: its part of a batch, and the specification of its inputs."""
+"""Call a model: its part of a batch goes in, nothing of it changes, logits come out."""
 
 import contextlib
 
 import keras
 import tensorflow as tf
-
-from keras_kd._common.unchanged import unchanged
 
 
 def symbolic_inputs(model):
@@ -21,6 +19,8 @@ def inputs_for(model, x):
 
     So a teacher with three inputs and a student with two train on one batch.
     """
+    if tf.is_tensor(x) and x.dtype != tf.string:
+        return x
     check_not_raw_text(model, x)
     structure = symbolic_inputs(model)
     if not isinstance(x, dict) or structure is None:
@@ -132,3 +132,106 @@ def trace(model, function, spec):
     with unchanged(model):
         compiled = tf.function(function, autograph=False)
         return compiled.get_concrete_function(spec).structured_outputs
+
+
+@contextlib.contextmanager
+def unchanged(model, states=()):
+    """A scope in which calls of `model` reach neither its variables nor its losses.
+
+    Calling a model empties the lists that its `losses` are read from; they are put
+    back. A write to a Keras variable in a stateless scope reaches no variable.
+
+    Args:
+        model: The model that is called inside.
+        states: Pairs of a variable and the value that it shows inside.
+
+    Yields:
+        The stateless scope, which knows the values that were written.
+    """
+    kept = [(layer._losses, [*layer._losses]) for layer in model._flatten_layers()]
+    try:
+        with keras.StatelessScope(states, initialize_variables=False) as scope:
+            yield scope
+    finally:
+        for losses, values in kept:
+            losses[:] = values
+
+
+class CarriedState:
+    """Copies of the RNN states of frozen models, which go from batch to batch.
+
+    A plain object: Keras neither tracks nor saves what it holds.
+    """
+
+    def __init__(self, models):
+        self._pairs = {
+            id(model): [(own, tf.Variable(own, trainable=False)) for own in states]
+            for model in models
+            if (states := _rnn_states(model))
+        }
+        self.present = bool(self._pairs)
+
+    def start(self):
+        """Begin a pass over a set with the states that the models have now."""
+        for own, copy in self._all():
+            copy.assign(own)
+
+    def of(self, model):
+        """`[(variable of the model, its present value)]` for a stateless scope."""
+        pairs = self._pairs.get(id(model), ())
+        if pairs and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError(
+                f"Teacher {model.name!r} is stateful: its answers depend on the batch "
+                "before, which replicas do not share. Run it on one device, or store "
+                "its answers and distil from these."
+            )
+        return [(own, tf.convert_to_tensor(copy)) for own, copy in pairs]
+
+    def carry(self, model, scope):
+        """Keep the states that a call inside `scope` has left."""
+        for own, copy in self._pairs.get(id(model), ()):
+            copy.assign(scope.get_current_value(own))
+
+    def _all(self):
+        return [pair for pairs in self._pairs.values() for pair in pairs]
+
+
+def _rnn_states(model):
+    layers = [
+        layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)
+    ]
+    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers])
+    variables = {id(s): s for s in states if isinstance(s, keras.Variable)}
+    return list(variables.values())
+
+
+def as_float32(structure):
+    """Cast half-precision leaves up; float64 stays, masks ride along."""
+    if tf.is_tensor(structure) and structure.dtype in (tf.float32, tf.float64):
+        return structure
+
+    def cast(tensor):
+        tensor = keras.ops.convert_to_tensor(tensor)
+        if keras.backend.standardize_dtype(tensor.dtype) not in ("float16", "bfloat16"):
+            return tensor
+        return with_mask_of(tensor, keras.ops.cast(tensor, "float32"))
+
+    return keras.tree.map_structure(cast, structure)
+
+
+def without_gradient(structure):
+    """Stop gradients at the leaves; masks ride along."""
+    if not tf.is_tensor(structure):
+        return keras.tree.map_structure(without_gradient, structure)
+    constant = tf.stop_gradient(structure)
+    if getattr(structure, "_keras_mask", None) is not None:
+        constant._keras_mask = structure._keras_mask
+    return constant
+
+
+def with_mask_of(tensor, new):
+    """`new`, with the Keras mask that `tensor` carries."""
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        new._keras_mask = mask
+    return new
