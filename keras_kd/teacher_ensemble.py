@@ -15,6 +15,7 @@ from keras_kd._common.calls import (
     without_gradient,
 )
 from keras_kd._common.checks import check_choice, shares
+from keras_kd._common.examples import combined_mask
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import (
     CLASS_PROBABILITIES,
@@ -162,7 +163,7 @@ class TeacherEnsemble(keras.Model):
         first, *others = map(keras.tree.flatten, member_logits)
         independent = self._independent(len(first))
         combined = [
-            self._combine_one_output(logits, multi_label)
+            _with_mask(self._combine_one_output(logits, multi_label), logits)
             for *logits, multi_label in zip(first, *others, independent, strict=True)
         ]
         return keras.tree.pack_sequence_as(member_logits[0], combined)
@@ -344,6 +345,14 @@ def _as_logits(outputs, kinds, member):
         for leaf, known in zip(leaves, kinds, strict=True)
     ]
     return keras.tree.pack_sequence_as(outputs, logits)
+
+
+def _with_mask(combined, logits):
+    """What members give together is padding where one of them says so."""
+    mask = combined_mask(*logits)
+    if mask is not None:
+        combined._keras_mask = mask
+    return combined
 
 
 class _Kind(NamedTuple):

@@ -211,6 +211,7 @@ def as_float32(structure):
         return structure
 
     def cast(tensor):
+        tensor = keras.ops.convert_to_tensor(tensor)
         if keras.backend.standardize_dtype(tensor.dtype) not in ("float16", "bfloat16"):
             return tensor
         return with_mask_of(tensor, keras.ops.cast(tensor, "float32"))

@@ -75,10 +75,17 @@ def labelled_by(meaning, labels):
 def readable(labels, *counts):
     """Class indices with 0 where one of the counts is 0: those that nothing reads.
 
-    `counts`: None, or numbers; of another shape than the labels they say nothing.
+    `counts`: None, or numbers or bools over the leading axes of the labels.
     """
     for count in counts:
-        if count is not None and tuple(count.shape) == tuple(labels.shape):
+        if count is None:
+            continue
+        count = ops.convert_to_tensor(count)
+        while len(count.shape) > len(labels.shape) and count.shape[-1] == 1:
+            count = ops.squeeze(count, axis=-1)
+        while len(count.shape) < len(labels.shape):
+            count = ops.expand_dims(count, axis=-1)
+        if len(count.shape) == len(labels.shape):
             labels = ops.where(ops.equal(count, 0), ops.zeros_like(labels), labels)
     return labels
 

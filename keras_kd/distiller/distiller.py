@@ -98,6 +98,7 @@ class Distiller(KerasTrainer, keras.Model):
         members = [] if teacher is None else list(teacher.members)
         arguments.check_student(student, members)
         given, outputs = arguments.check_losses(distillation_losses)
+        given = [arguments.own_loss(loss) for loss in given]
         losses = [as_distillation_loss(loss) for loss in given]
         self.student_loss_weight = student_loss_weight
         self._loss_weights = LossWeights(distillation_loss_weights, outputs)

@@ -95,20 +95,38 @@ def _update_filtered(metric, meaning, y_true, y_pred, weight):
         labelled = labelled[..., 0]
     if len(labelled.shape) != len(y_pred.shape) - 1:
         return _update_weighed(metric, meaning, y_true, y_pred, weight)
+    by_example = len(labelled.shape) > 1 and not _reads_each_position(metric)
+    if by_example:
+        labelled = ops.max(labelled, axis=tuple(range(1, len(labelled.shape))))
     has_label = labelled > 0
 
     sides = [y_true, y_pred]
     if weight is not None:
-        sides.append(broadcast_weight(weight, labelled))
+        sides.append(weight if by_example else broadcast_weight(weight, labelled))
 
-    # No update in a branch: a symbolic build would keep what only that branch holds.
-    rows = tf.cond(
-        tf.reduce_all(has_label),
-        lambda: sides,
-        lambda: [tf.boolean_mask(side, has_label) for side in sides],
-    )
+    # No branch for the case where all rows stay: it would hide the shapes.
+    rows = [tf.boolean_mask(side, has_label) for side in sides]
     weight = None if weight is None else rows.pop()
     metric.update_state(*rows, sample_weight=weight)
+
+
+def _reads_each_position(metric):
+    """Whether a metric looks at positions one by one, as those of Keras do.
+
+    One of the user's own may look at whole sequences: it gets them whole.
+    """
+    if type(metric) is keras.metrics.MeanMetricWrapper:
+        return _is_known(metric._fn)
+    generic = keras.metrics.Metric.__mro__ + (
+        keras.metrics.Mean,
+        keras.metrics.Sum,
+        keras.metrics.MeanMetricWrapper,
+    )
+    return any(_is_known(c) for c in type(metric).__mro__ if c not in generic)
+
+
+def _is_known(thing):
+    return thing.__module__.partition(".")[0] in ("keras", "keras_kd")
 
 
 def _update_weighed(metric, meaning, y_true, y_pred, weight):

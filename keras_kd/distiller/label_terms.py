@@ -89,7 +89,7 @@ def label_values(loss, meaning, examples):
     counts = examples.sample_weight, examples.labelled, mask
     labels, outputs = examples.labels, counted_only(examples.student, *counts)
     if meaning.kind == CLASS_INDICES:
-        labels = readable(labels, examples.labelled, examples.sample_weight)
+        labels = readable(labels, examples.labelled, examples.sample_weight, mask)
         labels = in_range(labels, outputs.shape[-1])
     else:
         labels = counted_only(labels, *counts)

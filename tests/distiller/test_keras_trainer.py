@@ -108,9 +108,8 @@ def test_a_schedule_of_a_loss_rebuilds_the_step_and_a_number_does_not():
 
 
 def test_a_projector_may_come_with_the_first_batch():
-    student = keras.Sequential(
-        [keras.layers.Dense(5, name="hidden"), mlp("tail").layers[-1]]
-    )
+    layers = [keras.layers.Dense(5, name="hidden"), keras.layers.Dense(3)]
+    student = keras.Sequential(layers)
     model = keras_kd.Distiller(
         mlp("teacher"), student, FeatureMatching("hidden", "hidden")
     )
