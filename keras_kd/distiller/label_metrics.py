@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_kd._common.examples import broadcast_weight
+from keras_kd._common.examples import broadcast_weight, counted_only
 from keras_kd._common.labels import (
     AS_GIVEN,
     CLASS_INDICES,
@@ -60,9 +60,10 @@ def update_label_metrics(compiled, batch, outputs, names, label_loss, *, filters
                     f"`metrics` has some of the output {name!r}, of which "
                     "`y` brings no labels. Give them, or leave these metrics out."
                 )
+            sides = [counted_only(side, weight) for side in (y_true, y_pred)]
             for metric in metrics:
                 of_metric = meaning or _meaning_for(metric)
-                update(metric, of_metric, y_true, y_pred, weight)
+                update(metric, of_metric, *sides, weight)
 
 
 def _of_all_outputs(labels, outputs, names):

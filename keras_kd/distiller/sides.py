@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.calls import as_float32, without_gradient
-from keras_kd._common.checks import check_same_shape
+from keras_kd._common.checks import check_same_shape, may_equal
 from keras_kd._common.examples import Examples, combined_mask
 from keras_kd._common.labels import AS_GIVEN, Meaning, labelled_by, sparse_labels
 from keras_kd._common.output_kind import (
@@ -320,10 +320,8 @@ def _log_of_stored(probs):
 
 
 def _alike(theirs, shape):
-    """Whether a teacher's output has the axes and classes of a student's."""
-    if theirs is None:
-        return False
-    return len(theirs.shape) == len(shape) and theirs.shape[-1] == shape[-1]
+    """Whether a teacher's output has the positions and classes of a student's."""
+    return theirs is not None and may_equal(theirs.shape, shape)
 
 
 def _with_labels(examples, labels, meaning, needs_classes):

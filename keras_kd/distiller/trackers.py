@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_kd._common.checks import may_equal
 from keras_kd._common.examples import weigh, weighted_sum
 from keras_kd._common.metric_update import needs_labels, update_of
 from keras_kd._common.streaming import StreamingMean, SumOfMeans
@@ -86,6 +87,8 @@ class Trackers:
             one = examples[name]
             if one.teacher is None:
                 continue
+            if not may_equal(one.teacher.shape, one.student.shape):
+                continue  # only features of them are compared
             both = one.teacher, one.student
             agreement.add_values(weigh(agreement_values(*both), one))
             kl.add_values(weigh(predictive_kl_values(*both), one))

@@ -93,7 +93,10 @@ class _KerasFeatures(_OneLossAnOutput):
 
     def call(self, teacher_outputs, student_outputs):
         def one_output(loss, teacher, student):
-            return None if loss is None else _values(loss, teacher, student)
+            if loss is None:
+                return None
+            check_same_shape(teacher, student, classes=1)
+            return _values(loss, teacher, student)
 
         return _sum_of_outputs(
             one_output, self.wrapped.loss, teacher_outputs, student_outputs

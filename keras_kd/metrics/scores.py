@@ -62,7 +62,9 @@ def agreement_values(teacher, student, k=1):
     score = ops.take_along_axis(student, predicted[..., None], axis=-1)
     classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
     earlier = classes < predicted[..., None]
-    ahead = ops.logical_or(student > score, ops.logical_and(student == score, earlier))
+    ahead = ops.logical_or(
+        student > score, ops.logical_and(ops.equal(student, score), earlier)
+    )
     rank = ops.sum(ops.cast(ahead, "int32"), axis=-1)
     return ops.cast(rank < k, student.dtype)
 
