@@ -52,7 +52,6 @@ TESTED_ELSEWHERE = {
 # Functions that are longer, each with the reason; an entry that is not needed fails.
 LONG_FUNCTIONS = {
     "distiller/distiller.py: compile": "ten arguments of Keras, checked and passed on",
-    "distiller/sides.py: examples": "what each output brings, one after the other",
     "models/lstm.py: BiLSTM": "seven arguments, each checked, then one chain of layers",
     "report/compare.py: compare": "a third is its signature and the call it ends in",
     "report/verdict.py: _answer": "a decision with an early return for each answer",

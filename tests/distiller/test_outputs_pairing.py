@@ -43,7 +43,11 @@ class Subclassed(keras.Model):
 
     def call(self, inputs):
         outputs = [head(inputs) for head in self.heads]
-        return outputs if self.kind == "list" else dict(zip(self.names, outputs, strict=True))
+        return (
+            outputs
+            if self.kind == "list"
+            else dict(zip(self.names, outputs, strict=True))
+        )
 
 
 def called(*arguments):
