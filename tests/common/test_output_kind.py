@@ -76,8 +76,8 @@ BY_LAYERS = {
     "several": (lambda: several(None, None), "logits"),
     "one of several": (lambda: several(None, "softmax"), "probabilities"),
 }
-# Only a call tells.
-BY_PROBE = {
+# What follows the last layer, or the graph of a call, tells.
+BY_GRAPH = {
     "subclassed": (lambda: called(Subclassed("linear")), "logits"),
     "subclassed softmax": (lambda: called(Subclassed("softmax")), "probabilities"),
     "log-softmax": (lambda: called(Subclassed("log_softmax")), "logits"),
@@ -87,6 +87,9 @@ BY_PROBE = {
     ),
     "logits dropped out": (lambda: head(layers.Dropout(0.5)), "logits"),
     "one unit": (lambda: head(layers.Dense(1), layers.Identity()), "logits"),
+    "softmax sliced": (lambda: sliced(head(layers.Softmax())), "probabilities"),
+    "sigmoid of each step": (lambda: each_step("sigmoid"), "probabilities"),
+    "softmaxes averaged": (lambda: averaged("softmax"), "probabilities"),
     "softmax of float16": (
         lambda: head(layers.Softmax(dtype="float16"), layers.Reshape((3,))),
         "probabilities",
@@ -99,6 +102,21 @@ BY_PROBE = {
 }
 
 
+def sliced(model):
+    return keras.Model(model.inputs, model.outputs[0][:, :2])
+
+
+def each_step(activation):
+    inputs = keras.Input((5, 4))
+    dense = layers.Dense(3, activation=activation)
+    return keras.Model(inputs, layers.TimeDistributed(dense)(inputs))
+
+
+def averaged(activation):
+    model = several(activation, activation)
+    return keras.Model(model.inputs, layers.Average()(model.outputs))
+
+
 def nested_embedding(activation):
     inner = embedded(activation)
     return keras.Model(inner.input, layers.Reshape((3,))(inner.output))
@@ -106,8 +124,8 @@ def nested_embedding(activation):
 
 @pytest.mark.parametrize(
     ("make", "kind"),
-    [*BY_LAYERS.values(), *BY_PROBE.values()],
-    ids=[*BY_LAYERS, *BY_PROBE],
+    [*BY_LAYERS.values(), *BY_GRAPH.values()],
+    ids=[*BY_LAYERS, *BY_GRAPH],
 )
 def test_kind_of_a_model(make, kind):
     assert output_kind(make()) == kind
@@ -118,7 +136,7 @@ def test_kind_of_a_model(make, kind):
     [
         lambda: Subclassed("softmax"),  # never called: nothing is known of its inputs
         lambda: keras.Sequential([layers.Dense(3), layers.Identity()]),
-        lambda: head(layers.Rescaling(0.1)),  # what is scaled may be anything
+        lambda: head(layers.Rescaling(0.1)),  # of what is no layer's own output
     ],
     ids=["unbuilt subclass", "unbuilt Sequential", "scaled"],
 )
@@ -126,10 +144,10 @@ def test_what_cannot_be_told_is_none(make):
     assert output_kind(make()) is None
 
 
-def test_a_probe_that_fails_settles_nothing():
+def test_a_trace_that_fails_settles_nothing():
     class Fussy(keras.Model):
         def call(self, inputs):
-            if inputs.shape[0] == 2:
+            if inputs.shape[0] is None:
                 raise RuntimeError("not a batch of mine")
             return inputs
 
@@ -158,5 +176,5 @@ def test_asking_touches_no_variable_and_no_loss():
     )
     model(np.ones((2, 4)))
     before = digest(model), [float(loss) for loss in model.losses]
-    assert output_kind(model) is None  # normalised numbers may be anything
+    assert output_kind(model) is None
     assert (digest(model), [float(loss) for loss in model.losses]) == before
