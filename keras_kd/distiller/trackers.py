@@ -87,7 +87,8 @@ class Trackers:
             one = examples[name]
             if one.teacher is None:
                 continue
-            if not may_equal(one.teacher.shape, one.student.shape):
+            shapes = tuple(one.teacher.shape), tuple(one.student.shape)
+            if shapes[0] != shapes[1] and not may_equal(*shapes):
                 continue  # only features of them are compared
             both = one.teacher, one.student
             agreement.add_values(weigh(agreement_values(*both), one))
