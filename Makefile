@@ -37,7 +37,7 @@ lint: $(VENV)/.dev  ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(VENV)/.dev  ## Mend what `make lint` can mend by itself
+format: $(VENV)/.dev  ## Fix what `make lint` can fix by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -14,11 +14,6 @@ from keras_kd._common.calls import (
 )
 from keras_kd._common.checks import check_choice, shares
 from keras_kd._common.examples import combined_mask
-from keras_kd._common.known_kind import (
-    as_logits,
-    check_from_logits,
-    resolved_kinds,
-)
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import (
     INDEPENDENT_PROBABILITIES,
@@ -27,6 +22,7 @@ from keras_kd._common.output_kind import (
 )
 from keras_kd._common.outputs import in_structure_of, named_outputs, symbolic_outputs
 from keras_kd._common.saving import LiveConfig, architecture
+from keras_kd._common.teacher_outputs import as_logits, resolved_kinds
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -106,7 +102,7 @@ class TeacherEnsemble(keras.Model):
         members = _check_members(members)
         self.combine = check_choice("combine", combine, ["probabilities", "logits"])
         self.member_weights = shares(weights, len(members), "member")
-        self.from_logits = check_from_logits(from_logits, len(members))
+        self.from_logits = _check_from_logits(from_logits, len(members))
         self.multi_label = multi_label if multi_label is None else bool(multi_label)
         self._kinds = [
             resolved_kinds(member, stated, multi_label)
@@ -340,3 +336,16 @@ def _with_mask(combined, logits):
     if mask is not None:
         combined._keras_mask = mask
     return combined
+
+
+def _check_from_logits(from_logits, num_members):
+    if from_logits is None or isinstance(from_logits, bool):
+        from_logits = [from_logits] * num_members
+    if len(from_logits) != num_members or not all(
+        f is None or isinstance(f, bool) for f in from_logits
+    ):
+        raise ValueError(
+            f"`from_logits` must be one bool, or one a member ({num_members}). "
+            f"Received: from_logits={from_logits!r}."
+        )
+    return list(from_logits)

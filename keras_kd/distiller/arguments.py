@@ -9,6 +9,7 @@ from keras_kd._common.hyperparameter import (
 )
 from keras_kd._common.metric_update import update_of
 from keras_kd._common.outputs import match_to_outputs
+from keras_kd.losses.distillation_loss import DistillationLoss
 from keras_kd.teacher_ensemble import TeacherEnsemble
 
 STUDENT_LOSS_WEIGHT = {
@@ -96,6 +97,13 @@ def check_output_names(wanted, known):
     """Raise where losses name outputs that the student does not have."""
     wanted = dict.fromkeys(name for name in wanted if name is not None)
     match_to_outputs("distillation_losses", wanted, list(known), shared=False)
+
+
+def own_loss(loss):
+    """A copy of a loss that trains layers, for one distiller; others as they are."""
+    if isinstance(loss, DistillationLoss) and "layers" in loss.takes:
+        return loss.without_layers()
+    return loss
 
 
 def check_losses(losses):

@@ -115,10 +115,13 @@ class DistillationTerms:
 
     def _make_layers(self, i, teacher_shape, student_shape):
         """What a loss trains with the student; checks the shapes too."""
+        loss, shapes = self.losses[i], (tuple(teacher_shape), tuple(student_shape))
         with tf.init_scope():  # a layer that is copied is read outside of the graph
-            layers = self.losses[i].make_layers(
-                tuple(teacher_shape), tuple(student_shape)
-            )
+            if "layers" in loss.takes:
+                loss.build(*shapes)  # a copy of this distiller's own
+                layers = loss.trainable_layers
+            else:
+                layers = loss.make_layers(*shapes)
         self.layers[i] = layers
         self.num_layers += len(layers)
 

@@ -98,6 +98,7 @@ class Distiller(KerasTrainer, keras.Model):
         members = [] if teacher is None else list(teacher.members)
         arguments.check_student(student, members)
         given, outputs = arguments.check_losses(distillation_losses)
+        given = [arguments.own_loss(loss) for loss in given]
         losses = [as_distillation_loss(loss) for loss in given]
         self.student_loss_weight = student_loss_weight
         self._loss_weights = LossWeights(distillation_loss_weights, outputs)
@@ -238,8 +239,7 @@ class Distiller(KerasTrainer, keras.Model):
         batch = unpack_batch(data)
         teacher = self._sides.teacher_forward(batch, labels_suffice=True)
         student = self._sides.student_forward(self, batch, training=False)
-        loss, step = self._loss_of_step(batch, teacher, student, training=False)
-        return self._logs(batch, loss, step)
+        return self._logs(batch, *self._loss_of_step(batch, teacher, student, False))
 
     @property
     def metrics(self):
@@ -351,12 +351,13 @@ class Distiller(KerasTrainer, keras.Model):
     def _make_variables(self, data):
         batch = unpack_batch(data)
         step = StepUnderWay(
-            self._sides.teacher_forward(batch),
+            self._sides.teacher_forward(batch, labels_suffice=True),
             self._sides.student_forward(self, batch, training=False),
         )
         step.examples = self._examples(batch, step)
-        self._terms(step, [0.0] * len(self._terms.losses))
-        self._build_projectors()
+        if step.teacher is not None:
+            self._terms(step, [0.0] * len(self._terms.losses))
+            self._build_projectors()
 
     def _make_trackers(self, names):
         """Create the trackers, in the scope of the strategy that trains."""

@@ -97,6 +97,14 @@ class KerasTrainer:
             part.reset_metrics()
         super().reset_metrics()
 
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras 3.15 takes the metrics of all replicas only where a step logs them all;
+        # else the mean of what the replicas say, each of its own examples.
+        if not isinstance(logs, dict):
+            return logs
+        results = self.get_metrics_result()
+        return {name: results.get(name, value) for name, value in logs.items()}
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras 3.15 takes the mean of the replicas' parts of a first batch. That fails
         # on unequal ones, and the batch is gone: sources count it as a pass.

@@ -99,9 +99,9 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     def make_layers(self, teacher_shape, student_shape):
         """New layers that train with the student, built for these two shapes.
 
-        A loss with `"layers"` in its `takes` overrides it. `keras_kd.Distiller` keeps
-        the list and passes it to `call` as `layers`; so a loss may serve several. Here
-        too is the place to refuse shapes that do not fit.
+        A loss with `"layers"` in its `takes` overrides it. `keras_kd.Distiller` passes
+        the list to `call` as `layers`. Here too is the place to refuse shapes that do
+        not fit.
 
         Args:
             teacher_shape: Of what it compares, None where an axis is not known.
@@ -116,10 +116,28 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     def build(self, teacher_shape, student_shape):
         """Make layers of its own, for `call` without `layers`; once there, they stay.
 
-        For use as a plain Keras loss; `keras_kd.Distiller` does not call it.
+        For use as a plain Keras loss; `keras_kd.Distiller` builds a copy of its own.
         """
         if self._own_layers is None:
             self._own_layers = self.make_layers(teacher_shape, student_shape)
+
+    def without_layers(self):
+        """The same loss, sharing its numbers and schedules, with no layers yet.
+
+        What trains with a student belongs to the `keras_kd.Distiller` that trains it,
+        so each keeps such a copy; one loss may serve several.
+
+        Example:
+
+        >>> loss = keras_kd.losses.CRD("pool", "pool", embedding_size=8)
+        >>> loss.build((None, 4), (None, 2))
+        >>> len(loss.trainable_layers), len(loss.without_layers().trainable_layers)
+        (2, 0)
+        """
+        # Not `copy.copy`, which Keras makes a save and a load.
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self), _own_layers=None)
+        return copy
 
     @property
     def trainable_layers(self):

@@ -44,8 +44,8 @@ class Stages:
     def fit(self, *args, callbacks=None, verbose="auto", **kwargs):
         """Run all stages, or those that are not yet in `directory`.
 
-        `self.model` of a callback is the `keras_kd.Distiller` of the stage; where a
-        first stage trains on labels alone, it is a model with as much: its `student`.
+        `self.model` of a callback is the `keras_kd.Distiller` of the stage; one that
+        trains on labels alone has no teacher and logs no fidelity.
 
         Args:
             *args, verbose, **kwargs: See `keras.Model.fit`; the same for each stage.

@@ -150,6 +150,10 @@ class DeepMutualLearning(KerasTrainer, keras.Model):
     def metrics(self):
         return [m for distiller in self.distillers for m in distiller.metrics]
 
+    def get_metrics_result(self):
+        """Logs of all students, as a step gives them."""
+        return self._each(lambda distiller: distiller.get_metrics_result())
+
     def export(self, filepath, *args, **kwargs):
         """Export all students as one: it gives what `predict` does, a dict by name.
 
@@ -161,7 +165,7 @@ class DeepMutualLearning(KerasTrainer, keras.Model):
         """
         if kwargs.get("input_signature") is None and len(args) < 3:
             kwargs["input_signature"] = [self._inputs_of_all()]
-        super().export(filepath, *args, **kwargs)
+        keras.Model.export(self, filepath, *args, **kwargs)  # of no single student
 
     def get_config(self):
         of_each = [distiller.get_config() for distiller in self.distillers]
@@ -191,11 +195,6 @@ class DeepMutualLearning(KerasTrainer, keras.Model):
         for distiller, own_factors in zip(procedure.distillers, factors, strict=True):
             distiller.distillation_loss_weights = own_factors
         return procedure
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(self._compiled_with)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

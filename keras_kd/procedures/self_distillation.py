@@ -4,6 +4,7 @@ import keras
 
 from keras_kd._common.checks import check_whole_number
 from keras_kd.distiller import Distiller
+from keras_kd.losses import KnowledgeDistillation
 from keras_kd.procedures._copies import copy_of
 from keras_kd.procedures._stages import Stages, check_all_unlike
 
@@ -82,7 +83,7 @@ class SelfDistillation(Stages):
             training = Distiller(
                 None,
                 self.models[0],
-                copy_of(self.distillation_losses),  # which nothing compares
+                KnowledgeDistillation(),  # of no teacher: nothing is compared
                 student_loss_weight=1.0,
             )
             training.compile(**copy_of(arguments))

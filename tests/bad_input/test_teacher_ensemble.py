@@ -22,7 +22,7 @@ ROWS = [
     Row(
         "member that is no model",
         lambda: TeacherEnsemble([mlp("teacher"), None]),
-        TypeError,
+        ValueError,
         ["must be a keras.Model", "member 1 is None"],
     ),
     Row(

@@ -119,3 +119,37 @@ def test_tracing_gives_shapes_and_leaves_variables_and_losses_alone():
     output = module.trace(model, lambda x: model(x, training=True), spec)
     assert tuple(output.shape) == (None, 3)
     assert (digest(model), [float(loss) for loss in model.losses]) == before
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [
+        ("float16", "float32"),
+        ("bfloat16", "float32"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("int32", "int32"),
+    ],
+)
+def test_half_precision_outputs_are_widened_with_their_mask(dtype, wide):
+    mask = np.array([[True, True], [False, True]])
+    rows = np.where(mask[..., None], [1.0, 3.0], 0.0)
+    masked = tf.cast(rows, dtype)
+    masked._keras_mask = tf.constant(mask)
+    found = module.as_float32({"a": masked, "b": [BATCH["a"]]})
+    assert found["a"].dtype == wide
+    assert_array_equal(found["a"], rows)
+    assert_array_equal(found["a"]._keras_mask, mask)
+    assert_array_equal(found["b"][0], BATCH["a"])
+
+
+def test_gradients_stop_and_masks_ride_along():
+    mask, x = tf.constant([True, False]), tf.ones((2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        squared = x**2
+        squared._keras_mask = mask
+        frozen = module.without_gradient({"a": squared})["a"]
+    assert frozen._keras_mask is mask
+    assert_array_equal(frozen, squared)
+    assert tape.gradient(frozen, x) is None

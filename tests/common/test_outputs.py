@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from numpy.testing import assert_array_equal
 
 from keras_kd._common import outputs as module
 
@@ -90,37 +89,3 @@ def test_entries_go_to_outputs_by_name_or_by_place(value, names, shared, want):
 def test_entries_that_match_no_output_are_refused(value, message):
     with pytest.raises(ValueError, match=message):
         module.match_to_outputs("loss", value, ["main", "aux"], shared=False)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "wide"),
-    [
-        ("float16", "float32"),
-        ("bfloat16", "float32"),
-        ("float32", "float32"),
-        ("float64", "float64"),
-        ("int32", "int32"),
-    ],
-)
-def test_half_precision_outputs_are_widened_with_their_mask(dtype, wide):
-    mask = np.array([[True, True], [False, True]])
-    rows = np.where(mask[..., None], [1.0, 3.0], 0.0)
-    masked = tf.cast(rows, dtype)
-    masked._keras_mask = tf.constant(mask)
-    found = module.as_float32({"a": masked, "b": [A]})
-    assert found["a"].dtype == wide
-    assert_array_equal(found["a"], rows)
-    assert_array_equal(found["a"]._keras_mask, mask)
-    assert found["b"][0] is A
-
-
-def test_gradients_stop_and_masks_ride_along():
-    mask, x = tf.constant([True, False]), tf.ones((2, 3))
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        squared = x**2
-        squared._keras_mask = mask
-        frozen = module.without_gradient({"a": squared})["a"]
-    assert frozen._keras_mask is mask
-    assert_array_equal(frozen, squared)
-    assert tape.gradient(frozen, x) is None

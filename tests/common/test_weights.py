@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
-from keras_kd._common import weights
+from keras_kd._common import examples, weights
 
 VALUES = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "float32")
 MASK = np.array([[True, True], [True, False], [False, False]])
@@ -28,7 +28,7 @@ MASK = np.array([[True, True], [True, False], [False, False]])
 )
 def test_weights_get_the_shape_of_the_values(shape, values, want):
     weight = np.arange(1.0, 1 + np.prod(shape, dtype=int)).reshape(shape)
-    found = weights.broadcast_weight(weight, tf.ones(values))
+    found = examples.broadcast_weight(weight, tf.ones(values))
     assert found.shape == want
     flat = weight.reshape(-1, 1) if weight.size != 6 else weight.reshape(3, 2)
     wide = np.broadcast_to(flat, (3, 2))
@@ -37,12 +37,12 @@ def test_weights_get_the_shape_of_the_values(shape, values, want):
 
 def test_more_weights_than_values_are_refused():
     with pytest.raises(ValueError, match=r"more axes .* shape \(3, 2\) for .* \(3,\)"):
-        weights.broadcast_weight(np.ones((3, 2)), tf.ones(3))
+        examples.broadcast_weight(np.ones((3, 2)), tf.ones(3))
 
 
 def test_integer_and_bool_weights_count_as_numbers():
     for weight in (np.array([0, 1, 2]), np.array([False, True, True])):
-        found = weights.broadcast_weight(weight, tf.ones(3))
+        found = examples.broadcast_weight(weight, tf.ones(3))
         assert found.dtype == "float32"
         assert_array_equal(found, weight)
 
@@ -56,30 +56,51 @@ def test_weight_zero_removes_what_is_not_finite_and_its_gradient():
     assert_array_equal(tape.gradient(total, values), [2, 0, 0])
 
 
-def test_term_without_factors_counts_every_value():
-    term = weights.make_term(tf.constant(VALUES), 1.0)
-    assert_array_equal(term.weight, np.ones((3, 2)))
-    assert term.size == 6
-    assert weights.weighted_sum(term) == VALUES.sum()
+def test_values_without_factors_all_count():
+    found = examples.weigh(tf.constant(VALUES), examples.Examples(None, None))
+    assert_array_equal(found.weight, np.ones((3, 2)))
+    assert found.size == 6
+    assert examples.weighted_sum(found) == VALUES.sum()
 
 
-def test_term_multiplies_its_factors_and_only_the_mask_shrinks_it():
-    term = weights.make_term(
-        tf.constant(VALUES),
-        0.5,
+def test_weights_scale_values_and_what_is_no_data_leaves_the_size():
+    resolved = examples.Examples(
+        None,
+        None,
         sample_weight=np.array([2.0, 3.0, 4.0]),
         mask=tf.constant(MASK),
         labelled=np.array([1.0, 0.0, 1.0]),
     )
-    assert_array_equal(term.weight, [[2, 2], [0, 0], [0, 0]])
-    assert term.size == 3  # as Keras: weights scale a loss, masks shorten the batch
-    assert weights.weighted_sum(term) == 2 * (1 + 2)
-    assert term.coefficient == 0.5
+    found = examples.weigh(tf.constant(VALUES), resolved, of_labels=True)
+    assert_array_equal(found.weight, [[2, 2], [0, 0], [0, 0]])
+    assert found.size == 2  # as Keras: weights scale a loss, masks shorten the batch
+    assert examples.weighted_sum(found) == 2 * (1 + 2)
+    of_teacher = examples.weigh(tf.constant(VALUES), resolved)
+    assert of_teacher.size == 3  # distillation has no labels to miss
 
 
 def test_a_mask_of_positions_does_not_apply_to_values_of_examples():
-    term = weights.make_term(tf.constant(VALUES[:, 0]), 1.0, mask=tf.constant(MASK))
-    assert_array_equal(term.weight, [1, 1, 1])
+    resolved = examples.Examples(None, None, mask=tf.constant(MASK))
+    found = examples.weigh(tf.constant(VALUES[:, 0]), resolved)
+    assert_array_equal(found.weight, [1, 1, 1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_does_not_count_reaches_no_gradient(bad):
+    x = tf.constant([[1.0, 2.0], [bad, 3.0], [bad, bad]])
+    weight = np.array([1.0, 0.0, 0.0])
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            kept = examples.counted_only(x, None, weight)
+            total = tf.reduce_sum(tf.constant(weight, "float32") * kept[:, 0] ** 2)
+        return kept, tape.gradient(total, x)
+
+    kept, found = gradient()
+    assert_array_equal(kept, [[1, 2], [0, 3], [0, 0]])
+    assert_array_equal(found, [[2, 0], [0, 0], [0, 0]])
 
 
 def test_mean_over_positions_leaves_one_value_an_example():
@@ -95,9 +116,11 @@ def masked(mask):
 
 def test_masks_are_combined_where_there_are_any():
     other = np.array([[False, True], [True, True], [True, True]])
-    assert weights.combined_mask(tf.ones(3), tf.ones(3)) is None
-    assert_array_equal(weights.combined_mask(tf.ones(3), masked(MASK)), MASK)
-    assert_array_equal(weights.combined_mask(masked(other), masked(MASK)), MASK & other)
+    assert examples.combined_mask(tf.ones(3), tf.ones(3)) is None
+    assert_array_equal(examples.combined_mask(tf.ones(3), masked(MASK)), MASK)
+    assert_array_equal(
+        examples.combined_mask(masked(other), masked(MASK)), MASK & other
+    )
 
 
 def test_position_weight_is_none_where_all_count_alike():

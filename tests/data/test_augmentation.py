@@ -17,11 +17,7 @@ COUNT = 16
 IMAGES = noise(COUNT, 10, 12, 3)
 
 POLICIES = {
-    **{
-        name: data.policy(name)
-        for name in ("none", "baseline", "rotation", "vertical_flip", "color_jitter")
-    },
-    "combined": data.policy("combined"),
+    **{name: data.policy(name) for name in ("none", "baseline", "combined")},
     "weak": data.policy("weak", size=14),
     "strong": data.policy("strong", size=14, length=6),
     "others": data.AugmentationPolicy(

@@ -106,7 +106,10 @@ def wait_for(url, is_ready, seconds=60):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_distilled_student_is_closer_than_control_and_than_labels_alone(seed, tmp_path):
-    numbers = load_script().main(["--seed", str(seed), "--out", str(tmp_path)])
+    fewer = ["--members=2", "--teacher-epochs=8", "--epochs=16"]
+    narrow = ["--teacher-width=16", "--student-width=8"]
+    where = ["--seed", str(seed), "--out", str(tmp_path)]
+    numbers = load_script().main(fewer + narrow + where)
     assert numbers["student_kl"] < numbers["control_kl"]
     assert numbers["student_kl"] < numbers["labels_alone_kl"]
 

@@ -1,4 +1,4 @@
-"""What the outputs of a teacher are, as it was stated or read, and logits of them."""
+"""What the outputs of a teacher are, read off it or stated, and their logits."""
 
 from typing import NamedTuple
 
@@ -17,23 +17,12 @@ from keras_kd._common.output_kind import (
 )
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """What an output is, and how that is known."""
 
     kind: str | None  # of _common.output_kind
     is_read: bool  # off the model, which needs no check
     of_classes: bool = False  # whether stated probabilities may be of nothing else
-
-
-def as_logits(outputs, kinds, member):
-    """Logits of outputs that were stated or read to be of these kinds, or in doubt."""
-    leaves = keras.tree.flatten(outputs)
-    kinds = kinds if len(kinds) == len(leaves) else kinds[:1] * len(leaves)
-    logits = [
-        _logits_of_kind(leaf, known, member)
-        for leaf, known in zip(leaves, kinds, strict=True)
-    ]
-    return keras.tree.pack_sequence_as(outputs, logits)
 
 
 def _logits_of_kind(outputs, known, member):
@@ -63,19 +52,6 @@ def _logits_of_kind(outputs, known, member):
     return with_mask_of(outputs, logits)
 
 
-def check_from_logits(from_logits, num_members):
-    if from_logits is None or isinstance(from_logits, bool):
-        from_logits = [from_logits] * num_members
-    if len(from_logits) != num_members or not all(
-        f is None or isinstance(f, bool) for f in from_logits
-    ):
-        raise ValueError(
-            f"`from_logits` must be one bool, or one a member ({num_members}). "
-            f"Received: from_logits={from_logits!r}."
-        )
-    return list(from_logits)
-
-
 def resolved_kinds(member, from_logits, multi_label):
     """Kind of each output, flat: as its last layer says, else as stated, else None."""
     read = keras.tree.flatten(output_kinds(member))
@@ -91,13 +67,13 @@ def resolved_kinds(member, from_logits, multi_label):
             f"Teacher {member.name!r} ends in logits but `from_logits=False` says "
             "probabilities. Pass `from_logits=True`."
         )
-    stated = _Kind(None, is_read=False)
+    stated = Kind(None, is_read=False)
     if from_logits is not None:
         probabilities = (
             INDEPENDENT_PROBABILITIES if multi_label else CLASS_PROBABILITIES
         )
         kind = LINEAR if from_logits else probabilities
-        stated = _Kind(kind, is_read=False, of_classes=multi_label is None)
+        stated = Kind(kind, is_read=False, of_classes=multi_label is None)
     contradicted = CLASS_PROBABILITIES if multi_label else INDEPENDENT_PROBABILITIES
     if multi_label is not None and contradicted in read:
         raise ValueError(
@@ -105,4 +81,15 @@ def resolved_kinds(member, from_logits, multi_label):
             f"{'softmax' if multi_label else 'sigmoid'}. Leave it out: it is read off "
             "the last layer."
         )
-    return [stated if kind is None else _Kind(kind, is_read=True) for kind in read]
+    return [stated if kind is None else Kind(kind, is_read=True) for kind in read]
+
+
+def as_logits(outputs, kinds, member):
+    """Logits of outputs that were stated or read to be of these kinds, or in doubt."""
+    leaves = keras.tree.flatten(outputs)
+    kinds = kinds if len(kinds) == len(leaves) else kinds[:1] * len(leaves)
+    logits = [
+        _logits_of_kind(leaf, known, member)
+        for leaf, known in zip(leaves, kinds, strict=True)
+    ]
+    return keras.tree.pack_sequence_as(outputs, logits)
