@@ -136,7 +136,7 @@ def test_kind_of_a_model(make, kind):
     [
         lambda: Subclassed("softmax"),  # never called: nothing is known of its inputs
         lambda: keras.Sequential([layers.Dense(3), layers.Identity()]),
-        lambda: head(layers.Rescaling(0.1)),  # of what is no layer's own output
+        lambda: head(layers.Rescaling(0.1)),  # what is scaled may be anything
     ],
     ids=["unbuilt subclass", "unbuilt Sequential", "scaled"],
 )
@@ -176,5 +176,5 @@ def test_asking_touches_no_variable_and_no_loss():
     )
     model(np.ones((2, 4)))
     before = digest(model), [float(loss) for loss in model.losses]
-    assert output_kind(model) is None
+    assert output_kind(model) is None  # normalised numbers may be anything
     assert (digest(model), [float(loss) for loss in model.losses]) == before
