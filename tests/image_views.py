@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_kd._common.seeds import stateless_seed
+from keras_kd.data._seeds import stateless_seed
 
 DRAWS = 5000
 

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from keras_kd._common.seeds import stateless_seed
 from keras_kd.data import _examples
+from keras_kd.data._seeds import stateless_seed
 
 # Added images have numbers above those of any source, so that augmentation and label
 # stores tell them apart; each operation has its own block.

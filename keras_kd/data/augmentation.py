@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common import checks
-from keras_kd._common.seeds import check_seed, stateless_seed
+from keras_kd.data._seeds import check_seed, stateless_seed
 from keras_kd.data.ops.base import size_of, to_float
 from keras_kd.data.ops.random_apply import check_ops
 from keras_kd.data.policies import POLICIES

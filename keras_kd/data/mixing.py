@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from keras_kd._common.checks import check_number, check_whole_number
-from keras_kd._common.seeds import check_seed, stateless_seed
 from keras_kd.data import _examples
+from keras_kd.data._seeds import check_seed, stateless_seed
 
 
 def mixup(seed=0):

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common import checks
-from keras_kd._common.seeds import check_seed, stateless_seed
 from keras_kd.data import _catalog, _image_files, _tfds
 from keras_kd.data._arrays import (
     check_channels,
@@ -18,6 +17,7 @@ from keras_kd.data._arrays import (
     check_shuffle,
 )
 from keras_kd.data._passes import dataset_of_passes
+from keras_kd.data._seeds import check_seed, stateless_seed
 from keras_kd.data._storage import Table, decoded, in_memory, read
 
 MEMORY_LIMIT = 2**31  # bytes of decoded examples that are kept in memory by default

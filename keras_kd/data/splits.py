@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_kd._common import checks
 from keras_kd._common.batch import UNLABELED
-from keras_kd._common.seeds import check_seed
+from keras_kd.data._seeds import check_seed
 
 
 def halves(source, seed=0):

@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.checks import check_number, check_whole_number
-from keras_kd._common.seeds import check_seed, stateless_seed
 from keras_kd.data import _appended, _examples
 from keras_kd.data._generator import Generator, sample
+from keras_kd.data._seeds import check_seed, stateless_seed
 from keras_kd.data.sources import load
 
 _RANGE_TOLERANCE = 1e-3

@@ -7,7 +7,6 @@ import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.calls import as_float32, input_spec, trace
-from keras_kd._common.distribution import gather_rows, own_rows
 from keras_kd._common.examples import (
     Examples,
     combined_mask,
@@ -16,6 +15,7 @@ from keras_kd._common.examples import (
 )
 from keras_kd._common.taps import find_layer, outputs_of, record_outputs
 from keras_kd._common.weights import one_weight_an_example
+from keras_kd.distiller.distribution import gather_rows, own_rows
 from keras_kd.distiller.objective import Term
 from keras_kd.losses.keras_distillation import KerasLoss
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_kd._common.distribution import global_sum
 from keras_kd._common.examples import weighted_sum
+from keras_kd.distiller.distribution import global_sum
 
 
 class Term(NamedTuple):

@@ -4,7 +4,7 @@ import keras
 
 from keras_kd._common.checks import may_equal
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.pooling import to_common_size
+from keras_kd.losses._pooling import to_common_size
 from keras_kd.losses._sides import of_sizes_of
 from keras_kd.losses.distillation_loss import DistillationLoss
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from image_views import examples, noise, unit
 
 from keras_kd import data
-from keras_kd._common.seeds import stateless_seed
 from keras_kd.data import ops
+from keras_kd.data._seeds import stateless_seed
 
 COUNT = 16
 IMAGES = noise(COUNT, 10, 12, 3)

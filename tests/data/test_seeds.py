@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from keras_kd._common import seeds
+from keras_kd.data import _seeds as seeds
 
 
 def test_no_two_streams_share_a_seed():

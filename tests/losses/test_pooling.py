@@ -9,7 +9,7 @@ from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import features as oracle
 
-from keras_kd._common.pooling import adaptive_average_pool, to_common_size
+from keras_kd.losses._pooling import adaptive_average_pool, to_common_size
 
 
 def maps(shape, seed=0, dtype="float64"):
