@@ -44,6 +44,7 @@ VAGUE_NAMES = {"helper", "helpers", "manager", "misc", "util", "utils"}
 TESTED_ELSEWHERE = {
     "distiller/arguments.py": "tests/bad_input/test_distiller.py, a row a check",
     "distiller/distillation_terms.py": "tests/distiller/test_what_losses_take.py",
+    "distiller/distribution.py": "tests/distributed/test_global_batch.py",
     "distiller/distiller.py": "tests/test_distiller.py and all of tests/distiller",
     "distiller/label_metrics.py": "tests/distiller/test_labels_and_weights.py",
     "distiller/label_terms.py": "tests/distiller/test_labels_and_weights.py",
@@ -63,10 +64,7 @@ LONG_FUNCTIONS = {
     "report/verdict.py: _answer": "a decision with an early return for each answer",
 }
 # Private names of a class above that a file may use, each with the reason.
-HOOKS_ABOVE = {
-    f"_common/distribution.py: {hook}": "a mix-in's question to the class it is in"
-    for hook in ("_has_all_variables", "_make_variables")
-}
+HOOKS_ABOVE = {}
 
 
 class Import(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_kd._common.checks import check_choice, check_number, check_whole_number
-from keras_kd.models._gradients import value_and_gradients
+from keras_kd._common.gradients import value_and_gradients
 from keras_kd.models.sngan_networks import sngan_discriminator, sngan_generator
 
 

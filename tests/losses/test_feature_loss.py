@@ -66,6 +66,7 @@ def test_two_steps_lower_it_and_train_student_and_layers_alone(kind):
     distiller = distiller_with(loss)
     teacher, student = distiller.teacher.members[0], distiller.student
     stem, frozen = student.get_layer("stage1"), snapshot(teacher)
+    (loss,) = distiller.distillation_losses  # its own copy, which holds the layers
     before = [numpy_weights(layer) for layer in (stem, *loss.trainable_layers)]
     first, second, third = fit(distiller, epochs=3)["distillation_loss"]
     assert third < second < first
@@ -83,7 +84,8 @@ def test_the_student_has_nothing_of_the_loss(kind):
     student = distiller.student
     assert [w.path for w in student.weights] == [w.path for w in fresh.weights]
     assert student.get_config() == fresh.get_config()
-    (layer,) = loss.trainable_layers
+    (layer,) = distiller.distillation_losses[0].trainable_layers
+    assert not set(map(id, loss.trainable_layers)) & {id(layer)}
     extra = distiller.trainable_weights[len(student.trainable_weights) :]
     assert [id(w) for w in extra] == [id(w) for w in layer.trainable_weights]
 
@@ -130,7 +132,8 @@ def test_layers_of_losses_of_one_name_have_names_of_their_own(kind):
     pairs = [("stage1", "stage1"), ("stage2", "stage1"), ("features", "features")]
     given = [MAKE[kind](*pair) for pair in pairs]
     distiller = distiller_with(*given)
-    names = [layer.name for loss in given for layer in loss.trainable_layers]
+    own = distiller.distillation_losses
+    names = [layer.name for loss in own for layer in loss.trainable_layers]
     assert len(set(names)) == len(pairs)
     paths = [weight.path for weight in distiller.trainable_weights]
     assert len(set(paths)) == len(paths)
@@ -243,7 +246,8 @@ def test_a_student_that_the_first_batch_builds_trains_them():
     distiller = distiller_with(*given, models=models, weight=0.5)
     distiller.compile("sgd", sparse_cross_entropy())
     fit(distiller, epochs=1)
-    layers = [layer for loss in given for layer in loss.trainable_layers]
+    own = distiller.distillation_losses
+    layers = [layer for loss in own for layer in loss.trainable_layers]
     before = [numpy_weights(layer) for layer in layers]
     fit(distiller, epochs=1)
     assert len(layers) == 2
