@@ -152,7 +152,8 @@ class HintLoss(TrainedFeatureLoss):
     def build(self, teacher_shape, student_shape):
         """Make a regressor of its own, or build yours; once there, it stays."""
         super().build(teacher_shape, student_shape)
-        if self._given is not None and not self._given.built:
+        (own,) = self._own_layers
+        if own is self._given and not own.built:  # not the copy of a distiller
             self._check_axes(teacher_shape, student_shape)
             self._build_given(self._given, teacher_shape, student_shape)
 

@@ -256,7 +256,9 @@ def test_missing_labels_of_one_output_leave_the_others_alone():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
 @pytest.mark.parametrize("shape", [(8,), (8, 1)], ids=str)
-@pytest.mark.parametrize("loss", ["mse", "huber", TaskLoss()], ids=str)
+@pytest.mark.parametrize(
+    "loss", ["mse", "huber", TaskLoss()], ids=["mse", "huber", "TaskLoss"]
+)
 def test_targets_at_weight_0_stay_out_of_value_and_gradient(loss, shape, bad):
     weight = np.array([0, 0, 0, 1, 1, 1, 1, 1], "float32")
     y = RNG.normal(size=8).astype("float32")
@@ -300,7 +302,9 @@ def test_class_weights_of_indices_of_any_rank(shape):
 
 
 @pytest.mark.parametrize(
-    "loss", [keras.losses.CategoricalCrossentropy(from_logits=True), "mse"], ids=str
+    "loss",
+    [keras.losses.CategoricalCrossentropy(from_logits=True), "mse"],
+    ids=["categorical", "mse"],
 )
 def test_class_weights_of_one_hot_rows(loss):
     y = np.eye(3, dtype="float32")[RNG.integers(0, 3, 8)]

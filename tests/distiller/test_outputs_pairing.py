@@ -250,7 +250,9 @@ def test_positions_are_compared_before_anything_broadcasts(pooled, make, loss):
         logs_of(teacher, student, loss, x=T)
 
 
-@pytest.mark.parametrize("loss", [LogitMSE(), FeatureMatching(None, None)], ids=str)
+@pytest.mark.parametrize(
+    "loss", [LogitMSE(), FeatureMatching(None, None)], ids=lambda loss: loss.name
+)
 def test_a_column_and_a_row_of_numbers_are_not_compared(loss):
     inputs = keras.Input((6,))
     row = keras.Model(inputs, layers.Dense(1)(inputs)[:, 0])

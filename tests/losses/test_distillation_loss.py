@@ -127,7 +127,7 @@ def test_what_a_loss_takes_may_be_any_set():
         ({"build": lambda *shapes: None}, TypeError, "'build'.*make_layers"),
         ({"trainable_layers": []}, TypeError, "'trainable_layers'.*make_layers"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_a_declaration_that_nothing_would_read_is_refused(attributes, error, says):
     with pytest.raises(error, match=says):
