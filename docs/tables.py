@@ -57,6 +57,28 @@ def speed_table():
     return markdown(["what", "speed ratio", "spread"], rows)
 
 
+def scores_table():
+    """What a comparison shows: the one list that all of its readers use."""
+    from keras_kd.metrics.scores import SCORES
+
+    closer = {
+        (True, "up"): "higher is better",
+        (True, "down"): "lower is better",
+        (False, "up"): "higher is closer",
+        (False, "down"): "lower is closer",
+    }
+    rows = [
+        [
+            f"`{score.name}`",
+            score.label,
+            "labels" if score.needs_labels else "teacher",
+            closer[score.needs_labels, score.direction],
+        ]
+        for score in SCORES
+    ]
+    return markdown(["score", "in tables", "compares with", "direction"], rows, "---")
+
+
 IMAGE_MODELS = (
     "PreActResNet(20)",
     "PreActResNet(56)",
@@ -180,6 +202,7 @@ def with_tables(text):
         "speed": speed_table,
         "models": models_table,
         "losses": losses_table,
+        "scores": scores_table,
     }
     for name, table in tables.items():
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"

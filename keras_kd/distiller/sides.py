@@ -43,6 +43,7 @@ class Sides:
         self._terms = terms
         self._kinds = self._kinds_of_student(None)
         self._pairs = None  # {student's output: teacher's}, from the first batch on
+        self._met_stored = False
         self._in_doubt = set()
         self.has_probabilities = CLASS_PROBABILITIES in self._kinds.values()
         theirs, ours = self._symbolic(), symbolic_outputs(student)
@@ -150,7 +151,7 @@ class Sides:
                 "sample_weight", batch.sample_weight, names, shared=True
             )
         if teacher is not None:
-            if self._pairs is None or teacher.is_stored:
+            if self._pairs is None or teacher.is_stored or self._met_stored:
                 self._meet(batch, teacher, student)
             answers = {
                 name: teacher.outputs.get(pair) for name, pair in self._pairs.items()
@@ -224,10 +225,8 @@ class Sides:
         """`{student's output: teacher's or None}` from both structures."""
         model = self.teacher and self.teacher.members[0]
         by_name = have_names(model, theirs) and have_names(self._student, ours)
-        teacher, student = (
-            self._named_teacher(theirs),
-            named_outputs(self._student, ours),
-        )
+        teacher = self._named_teacher(theirs)
+        student = named_outputs(self._student, ours)
         return pair_outputs(teacher, student, by_name=by_name)
 
     def _stored(self, batch):
@@ -263,6 +262,7 @@ class Sides:
         Stored answers may come in another structure in each kind of set.
         """
         self._pairs = self._pair(teacher.structure, student.structure)
+        self._met_stored = teacher.is_stored
         names = list(student.outputs)
         compared = {output for _, output, _ in self._terms.compared(names)}
         if any(self._kinds.get(name) is None for name in compared):
@@ -279,10 +279,8 @@ class Sides:
         """Before any batch: outputs that losses compare exist, and fit."""
         pairs = self._pair(theirs, ours)
         self._check_kinds(pairs)
-        teacher, student = (
-            self._named_teacher(theirs),
-            named_outputs(self._student, ours),
-        )
+        teacher = self._named_teacher(theirs)
+        student = named_outputs(self._student, ours)
         for _, output, _ in self._terms.compared(list(student)):
             classes = teacher[pairs[output]].shape[-1], student[output].shape[-1]
             if None not in classes and classes[0] != classes[1]:
