@@ -98,7 +98,7 @@ class Chooser(KerasTrainer, keras.Model):
     """A network that may choose."""
 
     _chooses_jit = True
-    teacher = student = None
+    teacher = student = output_names = None
 
     def _scheduled(self):
         return []

@@ -37,7 +37,7 @@ def quick_run(tmp_path_factory):
 def test_demo_ends_with_table_meaning_pictures_and_tensorboard_command(quick_run):
     done, numbers, out = quick_run
     for text in (
-        "agreement with teacher",
+        "Agreement",
         f"{numbers['student_kl']:.4f}",
         f"{numbers['student_agreement']:.1%}",
         "Its probabilities are",
