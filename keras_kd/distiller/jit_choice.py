@@ -19,31 +19,6 @@ def accelerator_present():
     return any(d.device_type != "CPU" for d in tf.config.list_physical_devices())
 
 
-class JitChoice:
-    """Mix-in before `keras.Model`: with `_chooses_jit`, fit keeps the faster step."""
-
-    _chooses_jit = False
-
-    def make_train_function(self, force=False):
-        if not self._chooses_jit or not self._may_use_jit():
-            return super().make_train_function(force)
-        if self.train_function is None or force:
-            functions = []
-            for self.jit_compile in (False, True):
-                super().make_train_function(force=True)
-                functions.append(self.train_function)
-            self.jit_compile = False  # evaluate and predict
-            self.train_function = FasterOfTwo(*functions)
-        return self.train_function
-
-    def _may_use_jit(self):
-        return (
-            accelerator_present()
-            and self._distribute_strategy is None
-            and all(layer.supports_jit for layer in self._flatten_layers())
-        )
-
-
 class FasterOfTwo:
     """A step function that times two candidates on real steps, then keeps one.
 
