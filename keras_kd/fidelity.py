@@ -198,7 +198,7 @@ class FidelityPass:
         self._scores = _scores_with(num_bins)
         with strategy.scope():
             self._means = {
-                side: {score.name: scores.ScoreMean(score) for score in self._of(side)}
+                side: scores.ScoreMeans(self._of(side), name=side)
                 for side in ("teacher", *students)
             }
             self._size = StreamingMean("size", "float64")
@@ -213,12 +213,10 @@ class FidelityPass:
             strategy=strategy,
             ignore_class=ignore_class,
         )
-        self._applies = None
 
     def run(self, dataset, *, steps=None, verbose=0):
         """`FidelityResult` on a `tf.data.Dataset` or an iterable of batches."""
-        means = [mean for of in self._means.values() for mean in of.values()]
-        for metric in (self._size, *means, *self._given):
+        for metric in (self._size, *self._means.values(), *self._given):
             metric.reset_state()
         for _, found in self._answers.over(dataset, steps=steps, verbose=verbose):
             for update in self._host_updates:
@@ -231,18 +229,10 @@ class FidelityPass:
 
     def _read(self, sides):
         student = sides["student"]
-        classes, labelled = student.student.shape[-1], student.classes is not None
-        self._applies = {
-            score.name
-            for score in self._scores
-            if classes >= score.least_classes and (labelled or not score.needs_labels)
-        }
         ones = ops.ones_like(student.student[..., 0])
         self._size.add_values(weigh(ones, student._replace(sample_weight=None)))
         for side, means in self._means.items():
-            for name, mean in means.items():
-                if name in self._applies:
-                    mean.update(sides[side])
+            means.update(sides[side])
         for update in self._updates:
             update(student)
         if self._host_updates:  # keep numbers of every example, which no graph can do
@@ -250,13 +240,7 @@ class FidelityPass:
         return None
 
     def _result(self):
-        found = {
-            side: {
-                name: float(mean.result()) if name in self._applies else None
-                for name, mean in means.items()
-            }
-            for side, means in self._means.items()
-        }
+        found = {side: _numbers(means) for side, means in self._means.items()}
         labels = {score.name: score.label for score in self._scores}
         teacher = found.pop("teacher")
         students = {
@@ -265,6 +249,12 @@ class FidelityPass:
         }
         of_teacher = _side_scores({name: labels[name] for name in teacher}, teacher)
         return FidelityResult(round(self._size.count), of_teacher, **students)
+
+
+def _numbers(means):
+    """`{name: float}` of all scores; None of those that do not apply."""
+    found = {name: float(value) for name, value in means.result().items()}
+    return {score.name: found.get(score.name) for score in means.scores}
 
 
 def _scores_with(num_bins):

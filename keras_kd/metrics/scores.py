@@ -137,6 +137,10 @@ class Score:
     least_classes: int = 2
     is_share: bool = False
 
+    def applies(self, num_classes, labelled):
+        """Whether it means something of so many classes, with labels or without."""
+        return num_classes >= self.least_classes and (labelled or not self.needs_labels)
+
 
 def calibration_score(num_bins=15):
     """Expected calibration error as a `Score`: a column for each bin.
@@ -234,11 +238,7 @@ def scores_for(num_classes, *, labelled):
         num_classes: Of the models.
         labelled: Whether there are labels.
     """
-    return tuple(
-        score
-        for score in SCORES
-        if num_classes >= score.least_classes and (labelled or not score.needs_labels)
-    )
+    return tuple(score for score in SCORES if score.applies(num_classes, labelled))
 
 
 def score_values(score, examples):
@@ -251,47 +251,84 @@ def score_values(score, examples):
             f"{score.label} ({score.name!r}) needs class labels, and these examples "
             "have none. Give a set with labels, or leave this score out."
         )
-    values = score.values(examples)
-    if score.summary is None:
-        return weigh(values, examples, of_labels=score.needs_labels)
-    of_one = weigh(values[..., 0], examples, of_labels=score.needs_labels)
-    weight = ops.broadcast_to(of_one.weight[..., None], ops.shape(values))
+    found = _columns((score,), examples)
+    if score.columns is not None:
+        return found
+    return found._replace(values=found.values[..., 0], weight=found.weight[..., 0])
+
+
+def _columns(scores, examples):
+    """`Values` of scores side by side: a column each, or as many as the score has."""
+    values = [score.values(examples) for score in scores]
+    each = ops.ones_like(examples.student[..., 0])
+    weighed = {  # once for all scores
+        of_labels: weigh(each, examples, of_labels=of_labels)
+        for of_labels in {score.needs_labels for score in scores}
+    }
+    pairs = list(zip(scores, values, strict=True))
+    values = [v[..., None] if s.columns is None else v for s, v in pairs]
+    values = ops.concatenate(values, axis=-1) if len(values) > 1 else values[0]
+    of_column = [weighed[s.needs_labels] for s in scores for _ in range(s.columns or 1)]
+    weight = ops.stack([found.weight for found in of_column], axis=-1)
     values = ops.where(weight == 0, ops.zeros_like(values), values)
-    return Values(values, weight, of_one.size)
+    return Values(values, weight, of_column[0].size)
 
 
-class ScoreMean(StreamingMean):
-    """Streaming value of a `Score`: exact on any batching; NaN before any example.
+def _padded(values, columns):
+    """The same `Values` with so many columns, the last of them 0."""
+    missing = columns - values.values.shape[-1]
+    if not missing:
+        return values
+    widths = [(0, 0)] * (len(values.values.shape) - 1) + [(0, missing)]
+    return values._replace(
+        values=ops.pad(values.values, widths), weight=ops.pad(values.weight, widths)
+    )
+
+
+class ScoreMeans(StreamingMean):
+    """Streaming values of `Score`s: exact on any batching; NaN before any example.
+
+    Scores that mean nothing of the examples, of labels where there are none, are left
+    out of the result. Sums are in float64: the gaps of a calibration error cancel.
 
     Args:
-        score: `Score`.
-        name: Defaults to the name of the score.
-        dtype: Of the result. Defaults to `"float64"`, in which it then is summed: the
-            gaps of a calibration error cancel.
+        scores: `Score`s, all of one pair of sides.
+        name: Defaults to `"scores"`.
 
     Example:
 
     >>> from keras_kd._common.examples import examples_of
-    >>> from keras_kd.metrics.scores import SCORES, ScoreMean
-    >>> mean = ScoreMean(next(score for score in SCORES if score.name == "agreement"))
-    >>> mean.update(examples_of(np.eye(3)[[0, 1]], np.eye(3)[[0, 2]]))
-    >>> float(mean.result())
-    0.5
+    >>> from keras_kd.metrics.scores import SCORES, ScoreMeans
+    >>> means = ScoreMeans(SCORES)
+    >>> means.update(examples_of(np.eye(3)[[0, 1]], np.eye(3)[[0, 2]]))
+    >>> float(means.result()["agreement"]), "accuracy" in means.result()
+    (0.5, False)
     """
 
-    def __init__(self, score, name=None, dtype="float64"):
-        self.score = score
-        self._direction = score.direction
-        super().__init__(name or score.name, dtype, columns=score.columns)
+    def __init__(self, scores, name="scores"):
+        self.scores = tuple(scores)
+        self._applying = self.scores
+        columns = sum(score.columns or 1 for score in self.scores)
+        super().__init__(name, "float64", columns=columns)
 
     def update(self, examples):
         """Take in the `Examples` of a batch."""
-        self.add_values(score_values(self.score, examples))
+        classes, labelled = examples.student.shape[-1], examples.classes is not None
+        self._applying = [s for s in self.scores if s.applies(classes, labelled)]
+        if self._applying:
+            found = _columns(self._applying, examples)
+            self.add_values(_padded(found, self._shape[0]))
 
     def update_state(self, examples):
         """Take in the `Examples` of a batch."""
         self.update(examples)
 
     def result(self):
-        means = super().result()
-        return means if self.score.summary is None else self.score.summary(means)
+        """`{name: value}` of the scores that apply."""
+        means, found, start = super().result(), {}, 0
+        for score in self._applying:
+            end = start + (score.columns or 1)
+            of_score = means[start] if score.columns is None else means[start:end]
+            found[score.name] = score.summary(of_score) if score.summary else of_score
+            start = end
+        return found

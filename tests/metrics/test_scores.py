@@ -18,7 +18,7 @@ from two_devices import on_two_devices
 from keras_kd import UNLABELED, metrics
 from keras_kd._common.examples import examples_of
 from keras_kd.metrics import scores
-from keras_kd.metrics.scores import SCORES, ScoreMean, score_values
+from keras_kd.metrics.scores import SCORES, ScoreMeans, score_values
 
 ORACLES = {  # of labels and both sides, `(rows, ...)`, and weights `(rows,)`
     "accuracy": lambda y, t, s, w: np.average(s.argmax(axis=-1) == y, weights=w),
@@ -159,20 +159,22 @@ def tensors(case, part):
 
 def three_numbers(score, case):
     """Of the function, of the class and of the mean that all readers use."""
-    of_both = [ScoreMean(score)]
+    means, of_class = ScoreMeans([score]), None
     if score.name in FUNCTIONS:
         function, cls = FUNCTIONS[score.name]
         labels, teacher, student, weight = tensors(case, slice(None))
         first = labels if score.needs_labels else teacher
         yield function(first, student, sample_weight=weight)
-        of_both.append(cls(dtype=case.student.dtype.name))
+        of_class = cls(dtype=case.student.dtype.name)
     for part in np.array_split(np.arange(SIZE), 7):
         labels, teacher, student, weight = tensors(case, part)
-        of_both[0].update(examples_of(teacher, student, labels, weight))
+        means.update(examples_of(teacher, student, labels, weight))
         first = labels if score.needs_labels else teacher
-        for metric in of_both[1:]:
-            metric.update_state(first, student, sample_weight=weight)
-    yield from (metric.result() for metric in of_both)
+        if of_class is not None:
+            of_class.update_state(first, student, sample_weight=weight)
+    yield means.result()[score.name]
+    if of_class is not None:
+        yield of_class.result()
 
 
 @pytest.mark.parametrize(
@@ -238,10 +240,10 @@ def test_a_summary_takes_rows_of_means_as_a_bootstrap_has_them():
 @pytest.mark.parametrize("num_bins", [1, 10])
 def test_a_calibration_error_of_other_bins(num_bins):
     case = float64()
-    mean = ScoreMean(scores.calibration_score(num_bins))
-    mean.update(examples_of(case.teacher, case.student, case.labels))
+    means = ScoreMeans([scores.calibration_score(num_bins)])
+    means.update(examples_of(case.teacher, case.student, case.labels))
     wanted = calibration.expected_calibration_error(case.labels, case.student, num_bins)
-    assert_allclose(mean.result(), wanted, rtol=1e-12)
+    assert_allclose(means.result()["ece"], wanted, rtol=1e-12)
 
 
 def test_a_score_applies_from_its_least_classes_on_and_with_labels():
@@ -263,11 +265,9 @@ def test_one_changed_entry_is_what_readers_find(monkeypatch):
     ]
     monkeypatch.setattr(scores, "SCORES", tuple(changed))
     case = plain()
-    found = {}
-    for score in scores.scores_for(CLASSES, labelled=False):
-        mean = ScoreMean(score)
-        mean.update(examples_of(case.teacher, case.student))
-        found[score.name] = float(mean.result())
+    means = ScoreMeans(scores.scores_for(CLASSES, labelled=False))
+    means.update(examples_of(case.teacher, case.student))
+    found = means.result()
     assert found["kl"] == 7.0
     assert 0 < found["agreement"] < 1
 
@@ -283,16 +283,42 @@ def test_two_replicas_in_a_graph_give_the_number_of_one():
     case = missing_indices()
     strategy = on_two_devices()
     with strategy.scope():
-        means = [ScoreMean(score) for score in SCORES]
+        means = ScoreMeans(SCORES)
 
     @tf.function(autograph=False)
     def step(labels, teacher, student):
-        examples = examples_of(teacher, student, labels)
-        for mean in means:
-            mean.update(examples)
+        means.update(examples_of(teacher, student, labels))
 
     data = tf.data.Dataset.from_tensor_slices((case.labels, case.teacher, case.student))
     for batch in strategy.experimental_distribute_dataset(data.batch(16)):
         strategy.run(step, args=batch)
-    for mean in means:
-        assert_allclose(mean.result(), want(mean.score, case), rtol=2e-6)
+    found = means.result()
+    for score in SCORES:
+        assert_allclose(found[score.name], want(score, case), rtol=2e-6)
+
+
+@pytest.mark.parametrize("make", [masked, missing_indices, zero_weights, nothing])
+def test_side_by_side_each_score_keeps_its_own_number(make):
+    case = make()
+    means = ScoreMeans(SCORES[::-1])
+    for part in np.array_split(np.arange(SIZE), 3):
+        labels, teacher, student, weight = tensors(case, part)
+        means.update(examples_of(teacher, student, labels, weight))
+    found = means.result()
+    assert list(found) == [score.name for score in SCORES[::-1]]
+    for score in SCORES:
+        assert_allclose(found[score.name], want(score, case), rtol=2e-6)
+
+
+def test_scores_that_mean_nothing_of_the_examples_are_left_out():
+    case = plain()
+    teacher, student = case.teacher[:, :5], case.student[:, :5]
+    means = ScoreMeans(SCORES)
+    means.update(examples_of(teacher, student))
+    case.teacher, case.student = teacher, student
+    compared = {"agreement", "kl", "reverse_kl", "jensen_shannon", "total_variation"}
+    assert set(means.result()) == compared
+    for score in SCORES:
+        if score.name in compared:
+            found = means.result()[score.name]
+            assert_allclose(found, want(score, case), rtol=2e-6)
