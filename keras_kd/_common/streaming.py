@@ -33,14 +33,14 @@ class StreamingMean(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self._shape = () if columns is None else (columns,)
         wide = "float64" if self.dtype == "float64" else "float32"
-        self._sums = [
-            self.add_variable(self._shape, "zeros", dtype=wide, name=part)
-            for part in ("total", "total_error", "count", "count_error")
-        ]
+        self._sums, self._errors = (  # of the values, then of the weights
+            self.add_variable((2, *self._shape), "zeros", dtype=wide, name=name)
+            for name in ("sums", "errors")
+        )
 
     def add(self, values, sample_weight=None):
         """Take in one value an example (or a position), of any shape."""
-        values = ops.cast(values, self._sums[0].dtype)
+        values = ops.cast(values, self._sums.dtype)
         if sample_weight is None:
             weight = ops.ones_like(values)
         else:
@@ -50,24 +50,21 @@ class StreamingMean(keras.metrics.Metric):
 
     def add_values(self, values):
         """Take in `Values`, which are 0 where they weigh 0."""
-        weight = ops.cast(values.weight, self._sums[0].dtype)
+        weight = ops.cast(values.weight, self._sums.dtype)
         weighted = ops.cast(values.values, weight.dtype) * weight
         axes = tuple(range(len(weight.shape) - len(self._shape)))
-        total, total_error, count, count_error = self._sums
-        add_to(total, total_error, ops.sum(weighted, axis=axes))
-        add_to(count, count_error, ops.sum(weight, axis=axes))
+        both = [ops.sum(weighted, axis=axes), ops.sum(weight, axis=axes)]
+        add_to(self._sums, self._errors, ops.stack(both))
 
     @property
     def count(self):
         """Sum of the weights so far (eager): examples, where all weigh 1."""
-        return float(ops.convert_to_numpy(self._sums[2])) + float(
-            ops.convert_to_numpy(self._sums[3])
-        )
+        return float(ops.convert_to_numpy(self._sums + self._errors)[1])
 
     def result(self):
-        total, total_error, count, count_error = map(ops.convert_to_tensor, self._sums)
-        count = count + count_error
-        mean = (total + total_error) / ops.where(count == 0, 1.0, count)
+        sums = ops.convert_to_tensor(self._sums) + ops.convert_to_tensor(self._errors)
+        total, count = sums[0], sums[1]
+        mean = total / ops.where(count == 0, 1.0, count)
         return ops.cast(ops.where(count == 0, float("nan"), mean), self.dtype)
 
 
@@ -76,19 +73,16 @@ class SumOfMeans(keras.metrics.Metric):
 
     def __init__(self, name, size=1):
         super().__init__(name=name)
-        self._sums = [
-            self.add_variable((size,), "zeros", name=part)
-            for part in ("totals", "totals_error", "counts", "counts_error")
-        ]
+        self._size = size
+        self._sums, self._errors = (  # all totals, then all counts
+            self.add_variable((2 * size,), "zeros", name=name)
+            for name in ("sums", "errors")
+        )
 
     def update_state(self, totals, counts):
         """Add the weighted sums of this batch and the weights they are sums over."""
-        totals_sum, totals_error, counts_sum, counts_error = self._sums
-        add_to(totals_sum, totals_error, ops.stack(totals))
-        add_to(counts_sum, counts_error, ops.stack(counts))
+        add_to(self._sums, self._errors, ops.stack([*totals, *counts]))
 
     def result(self):
-        totals, totals_error, counts, counts_error = map(
-            ops.convert_to_tensor, self._sums
-        )
-        return ops.sum(ops.divide_no_nan(totals + totals_error, counts + counts_error))
+        sums = ops.convert_to_tensor(self._sums) + ops.convert_to_tensor(self._errors)
+        return ops.sum(ops.divide_no_nan(sums[: self._size], sums[self._size :]))

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_kd._common.calls import as_float32, input_spec, trace
@@ -16,6 +15,7 @@ from keras_kd._common.examples import (
 from keras_kd._common.taps import find_layer, outputs_of, record_outputs
 from keras_kd._common.weights import one_weight_an_example
 from keras_kd.distiller.distribution import gather_rows, own_rows
+from keras_kd.distiller.new_variables import made_outside
 from keras_kd.distiller.objective import Term
 from keras_kd.losses.keras_distillation import KerasLoss
 
@@ -62,7 +62,9 @@ class DistillationTerms:
     @property
     def built(self):
         """Whether all layers are there that train with the student."""
-        return None not in self.layers
+        rows = zip(self.losses, self.layers, strict=True)
+        needed = [made for loss, made in rows if "layers" in loss.takes]
+        return None not in needed
 
     @property
     def layers_by_loss(self):
@@ -116,7 +118,7 @@ class DistillationTerms:
     def _make_layers(self, i, teacher_shape, student_shape):
         """What a loss trains with the student; checks the shapes too."""
         loss, shapes = self.losses[i], (tuple(teacher_shape), tuple(student_shape))
-        with tf.init_scope():  # a layer that is copied is read outside of the graph
+        with made_outside():  # a layer that is copied is read outside of the graph
             if "layers" in loss.takes:
                 loss.build(*shapes)  # a copy of this distiller's own
                 layers = loss.trainable_layers

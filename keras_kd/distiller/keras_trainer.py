@@ -53,7 +53,15 @@ class KerasTrainer:
         """Models of this class whose steps the step of this one runs."""
         return ()
 
+    def _make_optimizer_variables(self):
+        # Keras 3.15 leaves that to the first step where there is no strategy, and
+        # TensorFlow traces a step twice that makes variables.
+        for model in (self, *self._parts()):
+            if model._has_all_variables() and not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+
     def make_train_function(self, force=False):
+        self._make_optimizer_variables()
         # A step traced before a schedule or class weights came does not know of them.
         known = (schedules_of(self._scheduled()), self._class_weight)
         force = force or known != self._schedules_of_training

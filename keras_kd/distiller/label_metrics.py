@@ -13,6 +13,7 @@ from keras_kd._common.labels import (
     readable,
 )
 from keras_kd._common.outputs import match_to_outputs
+from keras_kd.distiller.new_variables import made_outside
 
 # Metrics that are over class indices whatever the loss, or without one.
 _OVER_CLASS_INDICES = (
@@ -41,7 +42,8 @@ def update_label_metrics(compiled, batch, outputs, names, label_loss, *, filters
     meanings = label_loss.meanings(list(names.values())) if label_loss else {}
     labels, unlabelled = _of_all_outputs(batch.labels, outputs, names)
     if not compiled.built:
-        compiled.build(labels, outputs)
+        with made_outside():
+            compiled.build(labels, outputs)
     y_trues, y_preds = compiled._flatten_y(labels), compiled._flatten_y(outputs)
     weights = match_to_outputs(
         "sample_weight", batch.sample_weight, list(names.values()), shared=True
