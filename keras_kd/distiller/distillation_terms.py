@@ -8,6 +8,7 @@ from keras import ops
 from keras_kd._common.calls import as_float32, input_spec, trace
 from keras_kd._common.examples import (
     Examples,
+    Values,
     combined_mask,
     counted_only,
     weigh,
@@ -170,7 +171,7 @@ class DistillationTerms:
         return weigh(ops.cast(values, "float32"), examples)
 
     def _of_features(self, i, loss, calls, examples):
-        """The mean over the calls of the layers that a loss names."""
+        """Of all calls of the layers that a loss names, as of so many more examples."""
         if len(calls[0]) != len(calls[1]):
             raise ValueError(
                 f"Loss {self.names[i]!r} compares layers call by call: the teacher's "
@@ -185,8 +186,16 @@ class DistillationTerms:
             )
             for t, s in zip(*calls, strict=True)
         ]
-        mean = sum(one.values for one in found) / len(found)
-        return found[0]._replace(values=mean)
+        return found[0] if len(found) == 1 else _together(found)
+
+
+def _together(found):
+    """`Values` of all of these, each with its own weights."""
+    return Values(
+        values=ops.concatenate([ops.reshape(one.values, [-1]) for one in found]),
+        weight=ops.concatenate([ops.reshape(one.weight, [-1]) for one in found]),
+        size=sum(one.size for one in found),
+    )
 
 
 def _of_structures(loss, taps, step):

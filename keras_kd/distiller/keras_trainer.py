@@ -30,16 +30,28 @@ class KerasTrainer:
     _schedules_of_training = _schedules_of_testing = ()
 
     @functools.wraps(keras.Model.fit)
-    def fit(self, x=None, *args, **kwargs):
+    def fit(self, x=None, y=None, *args, **kwargs):
         # Keras 3.15: its table of class weights takes no label of -1, no axis of
         # length 1 after the positions, and no target that carries stored answers.
+        _check_weights_have_labels(y, kwargs)
         with self._weighing_classes(kwargs.pop("class_weight", None), kwargs):
-            return super().fit(x, *args, **kwargs)
+            return super().fit(x, y, *args, **kwargs)
 
     @functools.wraps(keras.Model.train_on_batch)
     def train_on_batch(self, x, y=None, *args, **kwargs):
+        _check_weights_have_labels(y, kwargs)
         with self._weighing_classes(kwargs.pop("class_weight", None), kwargs):
             return super().train_on_batch(x, y, *args, **kwargs)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        _check_weights_have_labels(y, kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    @functools.wraps(keras.Model.test_on_batch)
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        _check_weights_have_labels(y, kwargs)
+        return super().test_on_batch(x, y, *args, **kwargs)
 
     def _weighing_classes(self, class_weight, kwargs):
         if class_weight is not None and kwargs.get("sample_weight") is not None:
@@ -151,6 +163,16 @@ class KerasTrainer:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+
+def _check_weights_have_labels(y, kwargs):
+    # Keras 3.15 drops weights without a word where there is no `y`.
+    if y is None and kwargs.get("sample_weight") is not None:
+        raise ValueError(
+            "`sample_weight` was given without `y`, which Keras does not hand on. Give "
+            "any `y` of one entry an example, such as `np.zeros(len(x))`: without a "
+            "label loss and metrics it is not read."
+        )
 
 
 class _Weighing:

@@ -156,6 +156,8 @@ class Sides:
             answers = {
                 name: teacher.outputs.get(pair) for name, pair in self._pairs.items()
             }
+        if batch.teacher_logits is not None and teacher is not None:
+            answers = self._as_logits(answers)
         found = {}
         for name, ours in student.outputs.items():
             theirs = answers[name]
@@ -235,11 +237,20 @@ class Sides:
             structure = keras.tree.map_structure(_log_of_stored, batch.teacher_probs)
         else:
             structure = batch.teacher_logits
-            if self._terms.compared([None]):
-                structure = keras.tree.map_structure(logits_of_stored, structure)
-            structure = as_float32(structure)
         outputs = self._named_teacher(structure)
-        return Forward(outputs, structure, {}, is_stored=True)
+        return Forward(outputs, as_float32(structure), {}, is_stored=True)
+
+    def _as_logits(self, answers):
+        """Stored answers; where losses take logits, those of distributions."""
+        rows = self._terms.on_outputs(list(answers))
+        as_features = {output for *_, output, kind in rows if kind == "features"}
+        as_features -= {output for *_, output, kind in rows if kind != "features"}
+        found = dict(answers)
+        for name, stored in answers.items():
+            if stored is not None and name not in as_features:
+                stored = logits_of_stored(stored)
+            found[name] = as_float32(stored) if stored is not None else None
+        return found
 
     def _kinds_of_student(self, x):
         """`{output: kind}`; of a model that does not say, on a batch of inputs."""

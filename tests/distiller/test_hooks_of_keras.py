@@ -125,6 +125,45 @@ def test_a_layer_called_twice_is_compared_at_each_call():
     assert logs["loss"] == pytest.approx(np.mean(gaps), rel=1e-5)
 
 
+def test_each_call_of_a_layer_has_its_own_mask_and_length():
+    def twins(name, seed):
+        init = keras.initializers.GlorotUniform(seed=seed)
+        shared = layers.Dense(6, name="shared", kernel_initializer=init)
+        a, b = keras.Input((5, 4), name="a"), keras.Input((3, 4), name="b")
+        read = [shared(layers.Masking()(part)) for part in (a, b)]
+        pooled = [layers.GlobalAveragePooling1D()(part) for part in read]
+        outputs = layers.Dense(3)(layers.Concatenate()(pooled))
+        return keras.Model({"a": a, "b": b}, outputs, name=name)
+
+    teacher, student = twins("t", 0), twins("s", 1)
+    rng = np.random.default_rng(0)
+    x = {name: rng.normal(size=(8, n, 4)) for name, n in (("a", 5), ("b", 3))}
+    x["a"][::2, 2:] = 0.0  # padding, of one call alone
+    gaps = [
+        np.square(
+            np.asarray(teacher.get_layer("shared")(part), "float64")
+            - np.asarray(student.get_layer("shared")(part), "float64")
+        ).mean(axis=-1)[np.any(part != 0, axis=-1)]
+        for part in x.values()
+    ]
+    weight = np.arange(8.0)
+    of_positions = [
+        np.repeat(weight[:, None], part.shape[1], axis=1)[np.any(part != 0, axis=-1)]
+        for part in x.values()
+    ]
+    model = compiled(teacher, student, FeatureMatching("shared", "shared"))
+    for given, weights in (
+        (None, [np.ones_like(g) for g in gaps]),
+        (weight, of_positions),
+    ):
+        logs = model.evaluate(
+            x, np.zeros(8), sample_weight=given, verbose=0, return_dict=True
+        )
+        size = sum(map(len, gaps))
+        want = sum((g * w).sum() for g, w in zip(gaps, weights, strict=True)) / size
+        assert logs["loss"] == pytest.approx(want, rel=1e-5)
+
+
 @pytest.mark.parametrize("cell", [layers.SimpleRNN, layers.GRU])
 def test_a_stateful_teacher_goes_on_from_batch_to_batch(cell):
     rnn = cell(5, stateful=True)

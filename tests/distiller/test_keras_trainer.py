@@ -49,6 +49,40 @@ def test_fit_keras_still_has_no_class_weight_beside_stored_answers():
         )
 
 
+def test_keras_still_drops_weights_without_labels():
+    seen = []
+
+    class Model(keras.Sequential):
+        def test_step(self, data):
+            seen.append(data)
+            return {"loss": keras.ops.zeros(())}
+
+    model = Model([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", run_eagerly=True)
+    model.evaluate(X, sample_weight=np.ones(8), verbose=0)
+    assert len(keras.tree.flatten(seen)) == 1
+
+
+@pytest.mark.parametrize(
+    "method", ["fit", "evaluate", "train_on_batch", "test_on_batch"]
+)
+def test_weights_reach_a_distillation_without_labels(method):
+    model = keras_kd.Distiller(
+        mlp("teacher"),
+        mlp("student", seed=1),
+        KnowledgeDistillation(),
+        student_loss_weight=0,
+    )
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    call, weight = getattr(model, method), np.arange(8.0)
+    with pytest.raises(ValueError, match="without `y`"):
+        call(X, sample_weight=weight)
+    found = call(X, np.zeros(8), sample_weight=weight)
+    loss = found.history["loss"][0] if method == "fit" else found[0]
+    values = KnowledgeDistillation(reduction=None)(model.teacher(X), model.student(X))
+    assert float(loss) == pytest.approx(np.mean(weight * np.asarray(values)), rel=1e-5)
+
+
 def test_first_batch_keras_still_takes_the_mean_of_unequal_parts():
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         model = plain()

@@ -198,6 +198,18 @@ def test_stored_answers_belong_together_by_name(student, key):
     assert_allclose(logs_of(None, student, y={key: given})["loss"], want, rtol=1e-4)
 
 
+def test_stored_numbers_that_no_loss_takes_as_logits_stay_as_they_are():
+    """Shares of a whole, compared as features beside a head of logits."""
+    student, z = heads("ab"), by_name(heads("ab"), "ab")
+    z_s, shares = by_name(student, "ab"), np.exp(log_softmax(z["b"]))
+    stored = {"a": np.exp(log_softmax(z["a"])), "b": shares}
+    y = {"teacher_logits": {k: v.astype("float32") for k, v in stored.items()}}
+    losses = {"a": KnowledgeDistillation(2.0), "b": FeatureMatching(None, None)}
+    want = knowledge_distillation(z["a"], z_s["a"], 2.0).mean()
+    want += np.mean((shares - z_s["b"]) ** 2)
+    assert_allclose(logs_of(None, student, losses, y=y)["loss"], want, rtol=1e-4)
+
+
 @pytest.mark.parametrize("form", [dict, list])
 def test_an_output_is_weighed_by_its_own_weights(form):
     teacher, student = heads("ab"), heads("ab", "list" if form is list else "dict")
