@@ -64,12 +64,13 @@ SHORT = {
 }
 QUICK = {
     "dataset": "digits",
-    "examples": 640,
+    "examples": 320,
+    "test_examples": 200,
     "members": 2,
     "teacher_depth": 8,
     "student_depth": 8,
-    "teacher_epochs": 4,
-    "epochs": 4,
+    "teacher_epochs": 3,
+    "epochs": 3,
     "teacher_batch": 32,
     "batch": 32,
     "policies": ["baseline", "rotation+mixup"],
@@ -109,6 +110,8 @@ def load_sources(args):
         train, test = enlarged(train), enlarged(test)
     if args.examples is not None and args.examples < train.size:
         train = data.subsample(train, args.examples, seed=args.seed)
+    if args.test_examples is not None and args.test_examples < test.size:
+        test = data.subsample(test, args.test_examples, seed=args.seed)
     return train, test
 
 
@@ -294,6 +297,7 @@ def parse_arguments(argv=None):
     add("--paper", action="store_true", help="all of appendix A.3 of Stanton et al.")
     add("--dataset", default="cifar100", help="an image set of keras_kd.data.load")
     add("--examples", type=int, help="training images; a stratified subset")
+    add("--test-examples", type=int, help="test images, likewise; all by default")
     add("--members", type=int, help="teachers in the ensemble")
     add("--teacher-depth", type=int, help="20, 56, 110 as the paper, or 6n+2 below 44")
     add("--student-depth", type=int)
