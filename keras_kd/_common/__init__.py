@@ -1,1 +1,1 @@
-"""Private parts of two rooms or more, each file named for its one job. No public API."""
+"""Private parts of two rooms or more, each file named for its one job."""
