@@ -210,7 +210,7 @@ def num_steps(dataset, steps):
         if available == tf.data.INFINITE_CARDINALITY and steps is None:
             raise ValueError(
                 "The dataset repeats without end. Say how many batches one pass reads: "
-                "`steps=...`."
+                "`steps=...`, or `dataset.take(n)` where there is no such argument."
             )
     elif isinstance(dataset, keras.utils.PyDataset):
         available = dataset.num_batches

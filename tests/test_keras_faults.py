@@ -57,7 +57,8 @@ ROWS = {
     25: "distiller/test_models.py::test_several_outputs_with_a_loss_each",
     26: "distiller/test_models.py::test_each_model_takes_its_part_of_the_batch",
     27: "distiller/test_models.py::test_unlike_policies_train_together",
-    28: "test_teacher_ensemble.py::test_log_of_mean_probability_equals_oracle",
+    28: "teacher_ensemble/test_teacher_ensemble.py::"
+    "test_log_of_mean_probability_equals_oracle",
     29: "distiller/test_batches.py::"
     "test_stored_logits_replace_the_call_of_a_live_teacher",
     30: f"{HERE}::test_row_30_layers_of_subclassed_and_nested_models_are_found",

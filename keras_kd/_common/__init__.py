@@ -1,1 +1,1 @@
-"""Private parts, each file named for its one job. Nothing here is public API."""
+"""Private parts of two rooms or more, each file named for its one job."""

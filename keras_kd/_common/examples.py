@@ -124,6 +124,11 @@ def weighted_sum(values):
     return ops.sum(values.values * values.weight)
 
 
+def weighted(values, weight):
+    """values * weight, where a weight of 0 removes even an infinite or NaN value."""
+    return ops.where(weight == 0, ops.zeros_like(values), values) * weight
+
+
 def counted_only(tensor, *weights):
     """A tensor without NaN, infinities or huge numbers where any weight is 0.
 

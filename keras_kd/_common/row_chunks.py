@@ -1,7 +1,8 @@
 """Functions of single rows, computed some rows at a time to save memory."""
 
-import keras
 from keras import ops
+
+from keras_kd._common.backend import one_after_another
 
 
 def fill_by_chunks(result, chunk_size, function):
@@ -25,7 +26,7 @@ def fill_by_chunks(result, chunk_size, function):
         indices = ops.expand_dims(start + ops.arange(size), axis=-1)
         return ops.scatter_update(result, indices, function(cut))
 
-    return _one_after_another(count, with_chunk, result)
+    return one_after_another(count, with_chunk, result)
 
 
 def in_chunks(function, *sides, chunk_size=1024):
@@ -45,17 +46,3 @@ def in_chunks(function, *sides, chunk_size=1024):
 
 def _least(chunk_size, rows):
     return ops.minimum(ops.cast(chunk_size, rows.dtype), rows)
-
-
-def _one_after_another(count, body, result):
-    if keras.backend.backend() != "tensorflow":
-        return ops.fori_loop(0, count, body, result)
-    import tensorflow as tf
-
-    # By default ten iterations run at once, each with intermediates of its own.
-    return tf.while_loop(
-        lambda i, _: i < count,
-        lambda i, result: (i + 1, body(i, result)),
-        (0, result),
-        parallel_iterations=1,
-    )[1]

@@ -14,7 +14,6 @@ from keras_kd._common.examples import (
     weigh,
 )
 from keras_kd._common.taps import find_layer, outputs_of, record_outputs
-from keras_kd._common.weights import one_weight_an_example
 from keras_kd.distiller.distribution import gather_rows, own_rows
 from keras_kd.distiller.new_variables import made_outside
 from keras_kd.distiller.objective import Term
@@ -239,8 +238,25 @@ def _whole_examples(examples):
     weight = first.sample_weight
     if len(examples) == 1:
         return first._replace(members=None)
-    weight = one_weight_an_example([one.sample_weight for one in examples.values()])
+    weight = _one_weight_an_example([one.sample_weight for one in examples.values()])
     return Examples(None, None, sample_weight=weight, temperature=first.temperature)
+
+
+def _one_weight_an_example(sample_weight):
+    """The weights that all distillation losses share: their mean over the outputs.
+
+    Keras hands one array of weights to each output of a model.
+    """
+    given = [w for w in keras.tree.flatten(sample_weight) if w is not None]
+    if len({len(weight.shape) for weight in given}) > 1:
+        raise ValueError(
+            "Distillation losses weight examples, so the weights of all outputs must "
+            f"have one shape. Received: {[tuple(w.shape) for w in given]}. Give one "
+            "`sample_weight` of shape (batch,)."
+        )
+    if len(given) < 2:
+        return given[0] if given else None
+    return sum(ops.cast(weight, "float32") for weight in given) / len(given)
 
 
 def _in_place(examples, structure):

@@ -5,9 +5,9 @@ What static shapes leave open, such as a length, is compared in the run.
 
 from keras import ops
 
+from keras_kd._common.backend import asserted_equal
 from keras_kd._common.checks import check_same_shape
 from keras_kd._common.numerics import at_least_float32
-from keras_kd._common.run_checks import held_to_sizes
 
 
 def check_outputs(teacher, student, *, classes=2):
@@ -37,4 +37,21 @@ def of_sizes_of(student, teacher, axes):
     pairs = list(zip(teacher.shape, student.shape, strict=True))
     # Of a batch that neither side knows, both have the examples of one batch.
     unknown = [i for i in axes if None in pairs[i] and (i or pairs[0] != (None, None))]
-    return held_to_sizes(teacher, ops.shape(student), unknown) if unknown else teacher
+    return _held_to_sizes(teacher, ops.shape(student), unknown) if unknown else teacher
+
+
+def _held_to_sizes(teacher, sizes, axes):
+    """`teacher`, or an error in the run if its sizes along `axes` are not `sizes`."""
+    own = ops.shape(teacher)
+    teacher = asserted_equal(
+        teacher,
+        [own[i] for i in axes],
+        [sizes[i] for i in axes],
+        "Teacher and student must have as many examples and positions (tokens, "
+        "pixels): they are compared position by position and none is repeated to fit. "
+        "Give both models the same inputs, or compare layers behind a pooling. Sizes "
+        "received (teacher, student):",
+    )
+    # XLA leaves assertions out: a reshape fails there, where a sum would broadcast.
+    target = [sizes[i] if i in axes else own[i] for i in range(len(own))]
+    return ops.reshape(teacher, target)

@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import check_same_shape
-from keras_kd._common.weights import mean_over_positions
 from keras_kd.losses.distillation_loss import DistillationLoss
 
 
@@ -120,7 +119,9 @@ class ScalarDistillation(KerasLoss):
 def _values(loss, teacher, student):
     """Values per example of a Keras loss object or function."""
     function = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    return mean_over_positions(function(teacher, student))
+    values = function(teacher, student)
+    positions = tuple(range(1, len(values.shape)))
+    return ops.mean(values, axis=positions) if positions else values
 
 
 def _sum_of_outputs(one_output, losses, teacher_outputs, student_outputs):

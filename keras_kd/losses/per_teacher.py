@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_kd._common.checks import shares
-from keras_kd._common.weights import weighted
+from keras_kd._common.examples import weighted
 from keras_kd.losses.loss_wrapper import LossWrapper
 
 

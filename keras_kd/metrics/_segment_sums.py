@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd._common.weights import weighted
+from keras_kd._common.examples import weighted
 
 
 def segment_sums(num_segments, segments, weight, *values):

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_kd._common.backend import value_and_gradients
 from keras_kd._common.checks import check_choice, check_number, check_whole_number
-from keras_kd._common.gradients import value_and_gradients
 from keras_kd.models.sngan_networks import sngan_discriminator, sngan_generator
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.calls import unchanged
-from keras_kd._common.checks import check_choice, check_whole_number
+from keras_kd._common.checks import check_choice
 from keras_kd._common.output_kind import output_kind
 from keras_kd._common.table import InTable
 from keras_kd._common.taps import find_layer, output_of, record_outputs
+from keras_kd.probes._image_sets import all_images
 from keras_kd.probes._map_layers import (
     attention_layers,
     check_layer_gives_maps,
@@ -101,8 +102,9 @@ def attention_maps(
     Args:
         model: `keras.Model` from images `(batch, height, width, channels)` to logits
             `(batch, classes)`. It stays as it is, bit by bit.
-        images: Array `(n, height, width, channels)`, or a `tf.data.Dataset` of batches
-            of images, alone or first in a tuple.
+        images: Array `(n, height, width, channels)`, or a `tf.data.Dataset`,
+            `keras.utils.PyDataset` or generator of batches: images, `(images, ...)`, or
+            dicts with "image" as `keras_kd.data` gives.
         method: `"cam"` (default), `"predicted_cam"`, `"grad_cam"` or `"rollout"`.
         layer: Name of the layer to read, dotted in a nested model. Defaults to the one
             before the pooling, for Grad-CAM to the last one with maps. A rollout ends
@@ -116,7 +118,7 @@ def attention_maps(
 
     Raises:
         ValueError: For a layer without maps, a model that the method does not fit,
-            an unknown class, and an empty set.
+            an unknown class, and an empty or endless set.
 
     Example:
 
@@ -312,14 +314,7 @@ def _wanted(classes, start, count):
 
 
 def _batches(images, batch_size):
-    check_whole_number("batch_size", batch_size, at_least=1)
-    if isinstance(images, tf.data.Dataset):
-        batches = (b[0] if isinstance(b, tuple) else b for b in images)
-    else:
-        images = np.asarray(keras.ops.convert_to_numpy(images))
-        starts = range(0, len(images), batch_size)
-        batches = (images[i : i + batch_size] for i in starts)
-    for batch in batches:
+    for batch in all_images(images, batch_size):
         if len(batch.shape) != 4:
             raise ValueError(
                 "`images` must be (n, height, width, channels). Received: batches of "

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.table import InTable
 from keras_kd.metrics import frechet_distance, inception_score
+from keras_kd.probes._image_sets import first_images
 
 _INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
 
@@ -62,9 +63,10 @@ def generator_quality(
     Args:
         generator: A `keras.Model` from latent vectors `(batch, latent_dim)` to images
             in [-1, 1], or a model with `generate(count, seed=)` such as `SNGAN`.
-        images: Real images in [-1, 1]: an array `(n, height, width, channels)` or a
-            `tf.data.Dataset` of batches: images, `(images, labels)`, or dicts with
-            "image" as `keras_kd.data` gives. The first `num_images` are taken.
+        images: Real images in [-1, 1]: an array `(n, height, width, channels)`, or a
+            `tf.data.Dataset`, `keras.utils.PyDataset` or generator of batches: images,
+            `(images, ...)`, or dicts with "image" as `keras_kd.data` gives. The first
+            `num_images` are taken.
         classifier: A `keras.Model` from such images to logits. Defaults to Inception-v3
             (images resized to 299), whose ImageNet weights must be in Keras's cache.
         feature_layer: Name of the layer of `classifier` whose output, averaged over
@@ -100,7 +102,7 @@ def generator_quality(
     """
     num_images = check_whole_number("num_images", num_images, at_least=2)
     look = _observer(classifier, feature_layer)
-    real = look(_real_batches(images, num_images, batch_size), num_images, verbose)
+    real = look(first_images(images, num_images, batch_size), num_images, verbose)
     made = look(
         _generated_batches(generator, num_images, batch_size, seed), num_images, verbose
     )
@@ -139,13 +141,13 @@ def _observer(classifier, feature_layer):
             for batch in batches:
                 found.append([x.numpy().reshape(len(x), -1) for x in outputs(batch)])
                 bar.update(len(batch))
-        features, logits = (np.concatenate(x) for x in zip(*found, strict=True))
-        if len(features) < total:
+        came = sum(len(features) for features, _ in found)
+        if came < total:
             raise ValueError(
-                f"{total} images are to be compared but only {len(features)} came. Set "
-                f"num_images={len(features)} or give more images."
+                f"{total} images are to be compared but only {came} came. Set "
+                f"num_images={came} or give more images."
             )
-        return features, logits
+        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     return look
 
@@ -176,18 +178,6 @@ def _inception():
             "keras.applications.InceptionV3(), or give a classifier of your own."
         )
     return keras.applications.InceptionV3(weights=path, classifier_activation=None)
-
-
-def _real_batches(images, total, batch_size):
-    if not isinstance(images, tf.data.Dataset):
-        images = np.asarray(images)
-        starts = range(0, min(total, len(images)), batch_size)
-        return (images[i : min(i + batch_size, total)] for i in starts)
-    return iter(images.map(_images_of).unbatch().take(total).batch(batch_size))
-
-
-def _images_of(*batch):
-    return batch[0]["image"] if isinstance(batch[0], dict) else batch[0]
 
 
 def _generated_batches(generator, total, batch_size, seed):

@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bad_input import Row, check
 from keras_kd import metrics
 from keras_kd.probes import attention_maps
 
 IMAGES = np.zeros((3, 8, 8, 1), "float32")
+DATASET = tf.data.Dataset.from_tensor_slices(IMAGES)
 
 
 def network(*head):
@@ -225,6 +227,24 @@ ROWS = [
         lambda: attention_maps(pooled(), IMAGES[:0]),
         ValueError,
         ["empty", "at least one image"],
+    ),
+    Row(
+        "images without end",
+        lambda: attention_maps(pooled(), DATASET.batch(2).repeat()),
+        ValueError,
+        ["repeats without end", r"`dataset\.take\(n\)`"],
+    ),
+    Row(
+        "dicts without images",
+        lambda: attention_maps(pooled(), DATASET.map(lambda x: {"x": x}).batch(2)),
+        ValueError,
+        ["as 'image'", r"\['x'\]", "Map the set"],
+    ),
+    Row(
+        "images in batches of none",
+        lambda: attention_maps(pooled(), IMAGES, batch_size=0),
+        ValueError,
+        ["batch_size", "at least 1"],
     ),
     Row(
         "other images than those of the maps",

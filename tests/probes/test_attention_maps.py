@@ -174,13 +174,37 @@ def test_batches_give_the_maps_of_the_whole(method):
     model, x = network(), images(7)
     want = attention_maps(model, x, method)
     dataset = tf.data.Dataset.from_tensor_slices((x, np.zeros(7))).batch(3)
-    for found in (
-        attention_maps(model, x, method, batch_size=2),
-        attention_maps(model, dataset, method),
-    ):
-        assert_allclose(found.maps, want.maps, atol=1e-6)
+    found = attention_maps(model, x, method, batch_size=2)
+    assert_allclose(found.maps, want.maps, atol=1e-6)
+    found = attention_maps(model, dataset, method)
+    assert_allclose(found.maps, want.maps, atol=1e-6)
     assert want.maps.min() == 0
     assert want.maps.max() <= 1
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return images()[3 * index : 3 * index + 3], np.zeros(3)[: 3 - index]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        list(images()),
+        (images(), np.zeros(5)),
+        tf.data.Dataset.from_tensor_slices({"image": images()}).batch(3),
+        Batches(),
+        (images()[i : i + 3] for i in (0, 3)),
+    ],
+    ids=["list", "tuple", "dicts", "PyDataset", "generator"],
+)
+def test_images_come_in_sets_of_any_kind(data):
+    model = network()
+    want = attention_maps(model, images()).maps
+    assert_allclose(attention_maps(model, data, batch_size=3).maps, want, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["cam", "grad_cam"])

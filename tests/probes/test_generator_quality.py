@@ -68,6 +68,9 @@ def test_real_images_may_come_in_batches(classifier):
     for rows in (images(), (images(), range(50)), {"image": images()}):
         dataset = tf.data.Dataset.from_tensor_slices(rows).batch(7)
         assert generator_quality(generator, dataset, **arguments) == wanted
+    made_elsewhere = ((part, None) for part in np.split(images(), 5))
+    for data in (made_elsewhere, dataset.repeat(), [*images()]):
+        assert generator_quality(generator, data, **arguments) == wanted
 
 
 def test_images_that_generate_themselves_are_at_distance_zero(classifier):
@@ -86,6 +89,8 @@ def test_too_few_images_are_refused(classifier):
     generator = sngan_generator(SHAPE, latent_dim=4, width=4)
     with pytest.raises(ValueError, match="num_images=50"):
         generator_quality(generator, images(), classifier, num_images=60, verbose=0)
+    with pytest.raises(ValueError, match="only 0 came"):
+        generator_quality(generator, images(0), classifier, num_images=60, verbose=0)
 
 
 def test_an_unknown_layer_is_refused(classifier):

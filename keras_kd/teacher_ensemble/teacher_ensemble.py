@@ -14,11 +14,6 @@ from keras_kd._common.calls import (
 )
 from keras_kd._common.checks import check_choice, shares
 from keras_kd._common.examples import combined_mask
-from keras_kd._common.known_kind import (
-    as_logits,
-    check_from_logits,
-    resolved_kinds,
-)
 from keras_kd._common.numerics import at_least_float32
 from keras_kd._common.output_kind import (
     INDEPENDENT_PROBABILITIES,
@@ -27,6 +22,11 @@ from keras_kd._common.output_kind import (
 )
 from keras_kd._common.outputs import in_structure_of, named_outputs, symbolic_outputs
 from keras_kd._common.saving import LiveConfig, architecture
+from keras_kd.teacher_ensemble.known_kind import (
+    as_logits,
+    check_from_logits,
+    resolved_kinds,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

@@ -275,40 +275,6 @@ def copy_of_config(ensemble):
     return TeacherEnsemble.from_config(ensemble.get_config())
 
 
-UNKNOWN = keras.layers.Rescaling(1.0)  # says nothing of what comes before
-
-
-def of_unknown_kind(values):
-    model = stub(values)
-    return keras.Model(model.inputs, UNKNOWN(model.outputs[0]))
-
-
-DISTRIBUTIONS = softmax(random_logits(0))
-SIGMOIDS = 1.0 / (1.0 + np.exp(-random_logits(0)))
-
-
-@pytest.mark.parametrize(
-    "values", [DISTRIBUTIONS, SIGMOIDS], ids=["softmax", "sigmoid"]
-)
-def test_what_may_be_probabilities_has_to_be_stated(values):
-    with pytest.raises(Exception, match="does not say what it gives"):
-        TeacherEnsemble(of_unknown_kind(values))(INDICES)
-    taken = TeacherEnsemble(of_unknown_kind(values), from_logits=True)(INDICES)
-    assert_allclose(taken, values, rtol=1e-6)
-
-
-def test_stated_probabilities_are_checked():
-    log_p = TeacherEnsemble(of_unknown_kind(DISTRIBUTIONS), from_logits=False)(INDICES)
-    assert_allclose(log_p, np.log(DISTRIBUTIONS), rtol=1e-5)
-    for values in (SIGMOIDS, random_logits(0)):
-        with pytest.raises(Exception, match="are no probabilities over classes"):
-            TeacherEnsemble(of_unknown_kind(values), from_logits=False)(INDICES)
-    teacher = TeacherEnsemble(
-        of_unknown_kind(SIGMOIDS), from_logits=False, multi_label=True
-    )
-    assert_allclose(teacher(INDICES), random_logits(0), rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("copy", [keras.models.clone_model, copy_of_config])
 def test_a_copy_holds_the_trained_members(copy):
     ensemble = TeacherEnsemble([stub(random_logits(seed)) for seed in range(2)])
