@@ -35,7 +35,9 @@ def asserted_equal(tensor, first, second, rule):
 
     first, second = tf.stack(first), tf.stack(second)
     holds = tf.reduce_all(tf.equal(first, second))
-    with tf.control_dependencies([tf.debugging.Assert(holds, [rule, first, second])]):
+    with tf.control_dependencies(
+        [tf.raw_ops.Assert(condition=holds, data=[rule, first, second])]
+    ):
         return tf.identity(tensor)
 
 

@@ -146,7 +146,9 @@ def in_range(labels, num_classes):
     inside = tf.reduce_all((indices >= 0) & (indices < num_classes))
     extremes = [tf.reduce_min(indices), tf.reduce_max(indices)]
     # Before any kernel reads the labels and fails with a message of its own.
-    with tf.control_dependencies([tf.debugging.Assert(inside, [rule, *extremes])]):
+    with tf.control_dependencies(
+        [tf.raw_ops.Assert(condition=inside, data=[rule, *extremes])]
+    ):
         return tf.identity(labels)
 
 

@@ -141,7 +141,7 @@ def check_probabilities(outputs, message, *, of_classes):
 
 
 def _unless(wrong, outputs, message):
-    with tf.control_dependencies([tf.debugging.Assert(~wrong, [message])]):
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=~wrong, data=[message])]):
         return with_mask_of(outputs, tf.identity(outputs))
 
 

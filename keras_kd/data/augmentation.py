@@ -302,7 +302,7 @@ def _checked(image):
             low, high = np.min(image), np.max(image)
             raise ValueError(f"{message} Received: {low:g} to {high:g}.")
         return image
-    with tf.control_dependencies([tf.debugging.Assert(inside, [message])]):
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=inside, data=[message])]):
         return tf.identity(image)
 
 

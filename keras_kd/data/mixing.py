@@ -302,6 +302,6 @@ def _one_hot(batch, num_classes):
     labels = _examples.signed(labels)
     largest = tf.reduce_max(labels)
     message = f"A label is not below num_classes={num_classes}; the largest is:"
-    check = tf.debugging.Assert(largest < num_classes, [message, largest])
+    check = tf.raw_ops.Assert(condition=largest < num_classes, data=[message, largest])
     with tf.control_dependencies([check]):
         return tf.one_hot(labels, num_classes)

@@ -265,7 +265,9 @@ def _within_unit_cube(images):
         "`gan_samples` adds images in [-1, 1] to images of another range. Put "
         "`.apply(keras_kd.data.normalize('unit_cube'))` before. Largest pixel:"
     )
-    check = tf.debugging.Assert(largest <= 1 + _RANGE_TOLERANCE, [message, largest])
+    check = tf.raw_ops.Assert(
+        condition=largest <= 1 + _RANGE_TOLERANCE, data=[message, largest]
+    )
     with tf.control_dependencies([check]):
         return tf.identity(images)
 

@@ -79,6 +79,10 @@ def _each_of_one_class(rows):
         "of rows received:"
     )
     with tf.control_dependencies(
-        [tf.debugging.Assert(tf.reduce_all(tf.abs(sums - 1) < 1e-2), [rule, sums])]
+        [
+            tf.raw_ops.Assert(
+                condition=tf.reduce_all(tf.abs(sums - 1) < 1e-2), data=[rule, sums]
+            )
+        ]
     ):
         return tf.identity(rows)

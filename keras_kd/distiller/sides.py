@@ -153,10 +153,8 @@ class Sides:
         if teacher is not None:
             if self._pairs is None or teacher.is_stored or self._met_stored:
                 self._meet(batch, teacher, student)
-            answers = {
-                name: teacher.outputs.get(pair) for name, pair in self._pairs.items()
-            }
-        if batch.teacher_logits is not None and teacher is not None:
+            answers = {n: teacher.outputs.get(pair) for n, pair in self._pairs.items()}
+        if batch.teacher_logits is not None:
             answers = self._as_logits(answers)
         found = {}
         for name, ours in student.outputs.items():
