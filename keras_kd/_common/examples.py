@@ -142,19 +142,20 @@ def counted_only(tensor, *weights):
     if len(tensor.shape) == 0 or not keras.backend.is_float_dtype(tensor.dtype):
         return tensor
     positions = tensor[..., 0] if len(tensor.shape) > 1 else tensor
-    rank, absent = len(positions.shape), None
+    rank, counts = len(positions.shape), None
     for weight in weights:
         # A mask of steps says nothing of what was pooled over them.
         if weight is None or len(weight.shape) - (weight.shape[-1] == 1) > rank:
             continue
-        zero = ops.equal(broadcast_weight(weight, positions), 0)
-        absent = zero if absent is None else ops.logical_or(absent, zero)
-    if absent is None:
+        some = ops.not_equal(broadcast_weight(weight, positions), 0)
+        counts = some if counts is None else ops.logical_and(counts, some)
+    if counts is None:
         return tensor
-    absent = absent[..., None] if len(tensor.shape) > 1 else absent
+    counts = counts[..., None] if len(tensor.shape) > 1 else counts
     # No `not (x < y)`: TensorFlow's graphs turn it into x >= y, false of a NaN too.
-    readable = ops.where(ops.abs(tensor) < _LARGEST, tensor, ops.zeros_like(tensor))
-    readable = ops.where(absent, readable, tensor)
+    # Bools and a scalar, as logits over a vocabulary are what fills the memory.
+    ordinary = ops.logical_and(tensor < _LARGEST, tensor > -_LARGEST)
+    readable = ops.where(ops.logical_or(counts, ordinary), tensor, 0.0)
     mask = getattr(tensor, "_keras_mask", None)
     if mask is not None:
         readable._keras_mask = mask

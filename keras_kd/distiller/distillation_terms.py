@@ -146,6 +146,8 @@ class DistillationTerms:
     def _of_examples(self, i, loss, examples):
         """`Values` of a loss on what both sides say of one output or layer."""
         counts = examples.sample_weight, examples.mask
+        if loss.keeps_rows_apart:
+            counts = ()
         ours = examples.members if "members" in loss.takes else examples.teacher
         ours = keras.tree.map_structure(lambda t: counted_only(t, *counts), ours)
         student = counted_only(examples.student, *counts)

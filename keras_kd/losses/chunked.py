@@ -98,6 +98,8 @@ class ChunkedKnowledgeDistillation(TemperedLoss):
     Reference: Hinton et al. 2015, section 2 (equation 2 is the gradient).
     """
 
+    keeps_rows_apart = True
+
     def __init__(
         self,
         temperature=4.0,
@@ -152,7 +154,8 @@ def _values_of_rows(teacher, temperature, chunk_size, dtype):
             of_teacher, of_student, own = compared(cut, whole)
             gap = _gap_of_probabilities(of_teacher, of_student, own)
             scale = ops.expand_dims(own * ops.cast(cut(upstreams), dtype), axis=-1)
-            return ops.cast(scale * gap, whole.dtype)
+            found = ops.where(scale == 0, 0.0, scale * gap)  # of a NaN too
+            return ops.cast(found, whole.dtype)
 
         return fill_by_chunks(ops.zeros_like(whole), chunk_size, gradient), _refuse
 

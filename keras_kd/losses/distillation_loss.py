@@ -80,6 +80,9 @@ class DistillationLoss(keras.losses.Loss, keras.distillation.DistillationLoss):
     # Whether values depend on the other examples of the batch. Such a loss has an
     # argument `batch`: "global" has it see the examples of all replicas.
     couples_batch = False
+    # Whether what a row holds that counts for nothing, a NaN even, reaches no other
+    # row's value and no gradient. Of any other loss a Distiller makes such rows safe.
+    keeps_rows_apart = False
 
     _own_layers = None  # of `build`; a Distiller has some of its own
 

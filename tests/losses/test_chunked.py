@@ -235,6 +235,29 @@ def run(script, *arguments, **environment):
     return done.stdout
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_a_row_that_does_not_count_has_no_gradient_whatever_it_holds(wrap):
+    rng = np.random.default_rng(0)
+    sides = rng.normal(size=(2, 6, 5)).astype("float32")
+    whole = sides.copy()
+    sides[0, 1], sides[1, 3], sides[1, 4, 2] = np.nan, np.inf, np.nan
+    counts = np.array([1.0, 0, 1, 0, 0, 1], "float32")
+
+    @wrap
+    def gradient(teacher, student):
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            values = losses.chunked_knowledge_distillation(
+                teacher, student, chunk_size=4
+            )
+            total = tf.reduce_sum(tf.where(counts > 0, values, 0.0))
+        return tape.gradient(total, student)
+
+    found = gradient(*map(tf.constant, sides))
+    want = gradient(*map(tf.constant, whole)) * counts[:, None]
+    assert_allclose(found, want, rtol=1e-6)
+
+
 ON_JAX = """
 import jax
 import numpy as np
