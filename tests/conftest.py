@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 gc.freeze()  # what the imports made is never garbage, and takes long to look through
+gc.set_threshold(50_000, 20, 100)  # a traced graph is many objects that stay
 
 NUM_CPU_DEVICES = 2  # for tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 

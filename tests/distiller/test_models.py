@@ -74,7 +74,7 @@ def pairs_of_kinds():
             quick = late or student == "functional"
             marks = [] if quick else [pytest.mark.slow]
             yield pytest.param(teacher, student, False, marks=marks)
-    for student in STUDENTS:
+    for student in ("functional", "unbuilt subclassed"):
         yield pytest.param("functional", student, True, marks=pytest.mark.slow)
 
 

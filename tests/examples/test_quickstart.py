@@ -117,9 +117,10 @@ def test_distilled_student_is_closer_than_control_and_than_labels_alone(seed, tm
 @pytest.mark.slow
 @pytest.mark.data("mnist")
 def test_demo_runs_on_a_set_of_tensorflow_datasets(tmp_path):
-    quick = ["--quick", "--dataset", "mnist", "--out", str(tmp_path)]
-    narrow = ["--teacher-width", "8", "--student-width", "4"]
-    numbers = load_script().main(quick + narrow)
+    few = ["--members=1", "--teacher-epochs=3", "--epochs=1", "--train-examples=1000"]
+    narrow = ["--teacher-width=8", "--student-width=4"]
+    where = ["--dataset=mnist", "--out", str(tmp_path)]
+    numbers = load_script().main(few + narrow + where)
     assert numbers["num_examples"] == 10_000
     assert numbers["teacher_accuracy"] > 0.5
 
