@@ -235,6 +235,7 @@ class Sides:
             structure = keras.tree.map_structure(_log_of_stored, batch.teacher_probs)
         else:
             structure = batch.teacher_logits
+            structure = keras.tree.map_structure(ops.convert_to_tensor, structure)
         outputs = self._named_teacher(structure)
         return Forward(outputs, as_float32(structure), {}, is_stored=True)
 
