@@ -39,7 +39,6 @@ class KerasTrainer:
 
     @functools.wraps(keras.Model.train_on_batch)
     def train_on_batch(self, x, y=None, *args, **kwargs):
-        _check_weights_have_labels(y, kwargs)
         with self._weighing_classes(kwargs.pop("class_weight", None), kwargs):
             return super().train_on_batch(x, y, *args, **kwargs)
 
@@ -47,11 +46,6 @@ class KerasTrainer:
     def evaluate(self, x=None, y=None, *args, **kwargs):
         _check_weights_have_labels(y, kwargs)
         return super().evaluate(x, y, *args, **kwargs)
-
-    @functools.wraps(keras.Model.test_on_batch)
-    def test_on_batch(self, x, y=None, *args, **kwargs):
-        _check_weights_have_labels(y, kwargs)
-        return super().test_on_batch(x, y, *args, **kwargs)
 
     def _weighing_classes(self, class_weight, kwargs):
         if class_weight is not None and kwargs.get("sample_weight") is not None:
@@ -166,7 +160,7 @@ class KerasTrainer:
 
 
 def _check_weights_have_labels(y, kwargs):
-    # Keras 3.15 drops weights without a word where there is no `y`.
+    # Keras 3.15 drops weights of a set without a word where there is no `y`.
     if y is None and kwargs.get("sample_weight") is not None:
         raise ValueError(
             "`sample_weight` was given without `y`, which Keras does not hand on. Give "
