@@ -139,13 +139,15 @@ def counted_only(tensor, *weights):
         tensor: `(batch, ..., features)` or `(batch,)`.
         *weights: Numbers or bools over its leading axes; None counts everywhere.
     """
-    if len(tensor.shape) == 0 or not keras.backend.is_float_dtype(tensor.dtype):
+    weights = [weight for weight in weights if weight is not None]
+    is_float = keras.backend.is_float_dtype(tensor.dtype)
+    if not weights or not is_float or len(tensor.shape) == 0:
         return tensor
     positions = tensor[..., 0] if len(tensor.shape) > 1 else tensor
     rank, counts = len(positions.shape), None
     for weight in weights:
         # A mask of steps says nothing of what was pooled over them.
-        if weight is None or len(weight.shape) - (weight.shape[-1] == 1) > rank:
+        if len(weight.shape) - (weight.shape[-1] == 1) > rank:
             continue
         some = ops.not_equal(broadcast_weight(weight, positions), 0)
         counts = some if counts is None else ops.logical_and(counts, some)

@@ -13,7 +13,7 @@ def add_to(total, error, addend):
     after = before + addend
     part = after - before
     lost = (before - (after - part)) + (addend - part)
-    lost = ops.where(ops.isfinite(after), lost, ops.zeros_like(lost))  # inf - inf
+    lost = ops.where(ops.isfinite(after), lost, 0.0)  # inf - inf
     total.assign(after)
     error.assign(ops.convert_to_tensor(error) + lost)
 
@@ -63,9 +63,9 @@ class StreamingMean(keras.metrics.Metric):
 
     def result(self):
         sums = ops.convert_to_tensor(self._sums) + ops.convert_to_tensor(self._errors)
-        total, count = sums[0], sums[1]
-        mean = total / ops.where(count == 0, 1.0, count)
-        return ops.cast(ops.where(count == 0, float("nan"), mean), self.dtype)
+        total, count = ops.unstack(sums, num=2)
+        mean = ops.where(count == 0, float("nan"), total / count)
+        return ops.cast(mean, self.dtype)
 
 
 class SumOfMeans(keras.metrics.Metric):
@@ -85,4 +85,5 @@ class SumOfMeans(keras.metrics.Metric):
 
     def result(self):
         sums = ops.convert_to_tensor(self._sums) + ops.convert_to_tensor(self._errors)
-        return ops.sum(ops.divide_no_nan(sums[: self._size], sums[self._size :]))
+        totals, counts = ops.split(sums, 2)
+        return ops.sum(ops.divide_no_nan(totals, counts))

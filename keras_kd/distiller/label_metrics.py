@@ -108,7 +108,9 @@ def _update_filtered(metric, meaning, y_true, y_pred, weight):
         sides.append(weight if by_example else broadcast_weight(weight, labelled))
 
     # No branch for the case where all rows stay: it would hide the shapes.
-    rows = [tf.boolean_mask(side, has_label) for side in sides]
+    # `tf.boolean_mask` does the same by 25 operations a side.
+    kept = tf.where(has_label)
+    rows = [tf.gather_nd(side, kept) for side in sides]
     weight = None if weight is None else rows.pop()
     metric.update_state(*rows, sample_weight=weight)
 

@@ -48,8 +48,6 @@ DATA = {
     [
         ("arrays", {}),
         ("tf.data", {"steps_per_execution": 2}),
-        pytest.param("arrays", {"steps_per_execution": 2}, marks=pytest.mark.slow),
-        pytest.param("tf.data", {}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
