@@ -1,6 +1,7 @@
 """Running means that come out the same however a set is cut into batches."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_kd._common.examples import Values, broadcast_weight
@@ -68,22 +69,55 @@ class StreamingMean(keras.metrics.Metric):
         return ops.cast(mean, self.dtype)
 
 
-class SumOfMeans(keras.metrics.Metric):
-    """Sum of `size` weighted means, each over what counts for it; 0 before any."""
+class SumsOfMeans(keras.metrics.Metric):
+    """Several numbers in one state: each a sum of means over what counts for them.
 
-    def __init__(self, name, size=1):
-        super().__init__(name=name)
-        self._size = size
+    It is the metric of the first of them; `SumOfMeans` are those of the others.
+    """
+
+    def __init__(self, sizes, empty=None):
+        """`sizes`: `{name: how many means it is the sum of}`.
+
+        `empty`: `{name: what a mean of it is before any}`; 0 where it says nothing.
+        """
+        super().__init__(name=next(iter(sizes)))
+        self._names, self._sizes = list(sizes), list(sizes.values())
+        fill = [(empty or {}).get(name, 0.0) for name in self._names]
+        self._empty = np.repeat(fill, self._sizes).astype("float32")
         self._sums, self._errors = (  # all totals, then all counts
-            self.add_variable((2 * size,), "zeros", name=name)
+            self.add_variable((2 * len(self._empty),), "zeros", name=name)
             for name in ("sums", "errors")
         )
 
-    def update_state(self, totals, counts):
-        """Add the weighted sums of this batch and the weights they are sums over."""
+    def update_state(self, sums):
+        """Add `{name: (weighted sums of this batch, the weights they are over)}`."""
+        totals, counts = [], []
+        for name, size in zip(self._names, self._sizes, strict=True):
+            of_name = sums.get(name, ((), ()))
+            for columns, found in zip((totals, counts), of_name, strict=True):
+                columns += [*found, *[0.0] * (size - len(found))]
         add_to(self._sums, self._errors, ops.stack([*totals, *counts]))
 
-    def result(self):
+    def results(self):
+        """`{name: sum of its means}`."""
         sums = ops.convert_to_tensor(self._sums) + ops.convert_to_tensor(self._errors)
         totals, counts = ops.split(sums, 2)
-        return ops.sum(ops.divide_no_nan(totals, counts))
+        means = ops.where(counts == 0, self._empty, totals / counts)
+        means, results = ops.unstack(means, num=len(self._empty)), {}
+        for name, size in zip(self._names, self._sizes, strict=True):
+            results[name], means = sum(means[1:size], means[0]), means[size:]
+        return results
+
+    def result(self):
+        return self.results()[self.name]
+
+
+class SumOfMeans(keras.metrics.Metric):
+    """One of several `SumsOfMeans`, which hold its state."""
+
+    def __init__(self, name, sums_of_means):
+        super().__init__(name=name)
+        self._results = sums_of_means.results  # not the metric: its state is its own
+
+    def result(self):
+        return self._results()[self.name]

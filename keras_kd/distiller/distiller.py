@@ -16,7 +16,7 @@ from keras_kd.distiller.label_terms import LabelLoss, check_takes_logits
 from keras_kd.distiller.loss_weights import LossWeights
 from keras_kd.distiller.objective import objective
 from keras_kd.distiller.sides import Sides
-from keras_kd.distiller.trackers import Trackers
+from keras_kd.distiller.trackers import Trackers, metrics_result
 from keras_kd.losses.keras_distillation import as_distillation_loss
 
 
@@ -293,6 +293,8 @@ class Distiller(KerasTrainer, keras.Model):
             )
         return self.get_metrics_result()
 
+    get_metrics_result = metrics_result
+
     def _loss_of_step(self, batch, teacher, student, training):
         """What `compute_loss` gives, and the step with what that has left of it."""
         step = self._steps.now = StepUnderWay(teacher, student)
@@ -375,11 +377,8 @@ class Distiller(KerasTrainer, keras.Model):
         self._projectors = self._terms.trained_layers
 
     def _scheduled(self):
-        return [
-            self._student_loss_weight,
-            *self._loss_weights.hyperparameters,
-            *self._terms.losses,
-        ]
+        weights = self._loss_weights.hyperparameters
+        return [self._student_loss_weight, *weights, *self._terms.losses]
 
     def get_config(self):
         losses, outputs = self.distillation_losses, self._terms.outputs

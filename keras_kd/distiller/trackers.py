@@ -5,7 +5,7 @@ from keras import ops
 from keras_kd._common.checks import may_equal
 from keras_kd._common.examples import weigh, weighted_sum
 from keras_kd._common.metric_update import needs_labels, update_of
-from keras_kd._common.streaming import StreamingMean, SumOfMeans
+from keras_kd._common.streaming import SumOfMeans, SumsOfMeans
 from keras_kd.distiller.objective import objective
 from keras_kd.metrics.scores import agreement_values, predictive_kl_values
 
@@ -29,34 +29,30 @@ class Trackers:
                 f"{list(names)}. Leave them out; agreement and KL are logged for each "
                 "output."
             )
-        # The terms, each over the examples that count for it, and all else.
-        self._num_parts = len(outputs_with_loss) + sum(distillation.values())
-        self.loss = SumOfMeans("loss", self._num_parts + 1)
-        self._labels = _TermTrackers(
+        self._labels = _TermSums(
             "student_loss", {name: (f"{name}_loss", 1) for name in outputs_with_loss}
         )
-        self._distillation = _TermTrackers(
+        self._distillation = _TermSums(
             "distillation_loss", {n: (n, size) for n, size in distillation.items()}
         )
         prefixes = {n: "" if len(names) == 1 else f"{n}_" for n in fidelity_outputs}
         self._fidelity = {
-            name: (
-                StreamingMean(f"{prefix}agreement"),
-                StreamingMean(f"{prefix}teacher_student_kl"),
-            )
+            name: (f"{prefix}agreement", f"{prefix}teacher_student_kl")
             for name, prefix in prefixes.items()
         }
+        fidelity = [name for pair in self._fidelity.values() for name in pair]
+        terms = {**self._labels.sizes, **self._distillation.sizes}
+        # The terms, each over the examples that count for it, and all else.
+        self._num_parts = len(outputs_with_loss) + sum(distillation.values())
+        self._means = SumsOfMeans(
+            {"loss": self._num_parts + 1, **terms, **dict.fromkeys(fidelity, 1)},
+            empty=dict.fromkeys(fidelity, float("nan")),
+        )
         self._extra = [(metric, update_of(metric)) for metric in extra or ()]
         # Whether a fidelity metric needs the labels as classes.
         self.take_labels = any(needs_labels(metric) for metric, _ in self._extra)
-        self.of_losses = [
-            self.loss,
-            *self._labels.metrics,
-            *self._distillation.metrics,
-        ]
-        self.of_fidelity = [
-            metric for pair in self._fidelity.values() for metric in pair
-        ]
+        self.of_losses = [self._means, *(SumOfMeans(n, self._means) for n in terms)]
+        self.of_fidelity = [SumOfMeans(name, self._means) for name in fidelity]
         self.of_fidelity += [metric for metric, _ in self._extra]
 
     def update(self, loss, step, sides, batch):
@@ -67,63 +63,78 @@ class Trackers:
             step.objective = objective({}, None, 0.0, [], batch)
         found = step.objective
         rest = (loss - found.of_parts) * found.all_examples
-        totals = [factor * total for total, _, factor in found.parts]
-        sizes = [size for _, size, _ in found.parts]
-        padding = [0.0] * (self._num_parts - len(totals))  # what this batch has not
         num_examples = ops.cast(found.num_examples, "float32")
-        self.loss.update_state(
-            [*totals, *padding, rest], [*sizes, *padding, num_examples]
-        )
-        self._labels.update(found.label_terms)
-        self._distillation.update(found.distillation_terms)
+        parts = [(factor * total, size) for total, size, factor in found.parts]
+        padding = [(0.0, 0.0)] * (self._num_parts - len(parts))  # what this batch lacks
+        sums = {
+            "loss": tuple(zip(*parts, *padding, (rest, num_examples), strict=True)),
+            **self._labels.sums(found.label_terms),
+            **self._distillation.sums(found.distillation_terms or {}),
+        }
         if step.teacher is None:
-            metrics = [*self._distillation.metrics, *self.of_fidelity]
-            return {"loss", *(metric.name for metric in metrics)}
+            self._means.update_state(sums)
+            names = [*self._distillation.sizes, *(m.name for m in self.of_fidelity)]
+            return {"loss", *names}
         examples = step.examples
         if sides.has_probabilities:
             examples = sides.with_logits(examples)
         # Masked positions and weights of 0 do not count.
-        for name, (agreement, kl) in self._fidelity.items():
-            one = examples[name]
+        for output, (agreement, kl) in self._fidelity.items():
+            one = examples[output]
             if one.teacher is None:
                 continue
             shapes = tuple(one.teacher.shape), tuple(one.student.shape)
             if shapes[0] != shapes[1] and not may_equal(*shapes):
                 continue  # only features of them are compared
             both = one.teacher, one.student
-            agreement.add_values(weigh(agreement_values(*both), one))
-            kl.add_values(weigh(predictive_kl_values(*both), one))
+            sums[agreement] = _sums_of([weigh(agreement_values(*both), one)])
+            sums[kl] = _sums_of([weigh(predictive_kl_values(*both), one)])
+        self._means.update_state(sums)
         for _, update in self._extra:
             update(next(iter(examples.values())))
         return absent
 
 
-class _TermTrackers:
+def metrics_result(model):
+    """`keras.Model.get_metrics_result`, with one look at numbers that share a state."""
+    logs, together = {}, {}
+    for metric in model.metrics:
+        if isinstance(metric, SumsOfMeans):
+            together = metric.results()
+        if isinstance(metric, SumsOfMeans | SumOfMeans):
+            logs[metric.name] = together[metric.name]
+            continue
+        result = metric.result()
+        logs.update(result if isinstance(result, dict) else {metric.name: result})
+    return logs
+
+
+class _TermSums:
     """The weighted sum of several terms, and each of them where there are several."""
 
-    def __init__(self, total_name, parts):
+    def __init__(self, total, parts):
         """`parts`: `{term: (name in the logs, how many outputs it compares)}`."""
-        sizes = [size for _, size in parts.values()]
-        self._total = SumOfMeans(total_name, sum(sizes)) if parts else None
-        several = parts.values() if len(parts) > 1 else ()
-        self._parts = [SumOfMeans(*part) for part in several]
-        self.metrics = [] if self._total is None else [self._total, *self._parts]
+        self._total = total
+        self._parts = parts if len(parts) > 1 else {}
+        self.sizes = {total: sum(n for _, n in parts.values())} if parts else {}
+        self.sizes.update(self._parts.values())
 
-    def update(self, terms):
-        if self._total is None or not terms:
-            return
-        sums, counts, factors = [], [], []
-        for term in terms.values():
-            sums.append([])
-            counts.append([])
-            for part in term.parts:
-                sums[-1].append(ops.cast(weighted_sum(part), "float32"))
-                counts[-1].append(ops.cast(ops.sum(part.weight), "float32"))
-                factors.append(ops.cast(term.coefficient, "float32"))
-        totals = [total for of_term in sums for total in of_term]
-        self._total.update_state(
-            [f * s for f, s in zip(factors, totals, strict=True)],
-            [count for of_term in counts for count in of_term],
-        )
-        for tracker, *update in zip(self._parts, sums, counts, strict=False):
-            tracker.update_state(*update)
+    def sums(self, terms):
+        """`{name in the logs: (weighted sums, weights)}` of the terms of a batch."""
+        if not self.sizes or not terms:
+            return {}
+        sums, of_total = {}, ([], [])
+        for name, term in terms.items():
+            totals, counts = _sums_of(term.parts)
+            if name in self._parts:
+                sums[self._parts[name][0]] = totals, counts
+            factor = ops.cast(term.coefficient, "float32")
+            of_total[0].extend(factor * total for total in totals)
+            of_total[1].extend(counts)
+        return {self._total: of_total, **sums}
+
+
+def _sums_of(parts):
+    """`(weighted sums, sums of weights)` of several `Values`."""
+    totals = [ops.cast(weighted_sum(values), "float32") for values in parts]
+    return totals, [ops.cast(ops.sum(values.weight), "float32") for values in parts]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
 
-from keras_kd._common.streaming import StreamingMean, SumOfMeans, add_to
+from keras_kd._common.streaming import StreamingMean, SumOfMeans, SumsOfMeans, add_to
 
 jit_or_not = pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
 
@@ -88,28 +88,35 @@ def test_mean_of_nothing_is_nan():
     assert np.isnan(metric.result())
 
 
-def test_sum_of_means_divides_each_by_its_own_count():
-    metric = SumOfMeans("loss", 2)
-    metric.update_state([6.0, 1.0], [3.0, 1.0])
-    metric.update_state([0.0, 5.0], [1.0, 2.0])
+def test_sums_of_means_divide_each_by_its_own_count():
+    metric = SumsOfMeans({"loss": 2, "part": 1})
+    metric.update_state({"loss": ([6.0, 1.0], [3.0, 1.0]), "part": ([2.0], [4.0])})
+    metric.update_state({"loss": ([0.0, 5.0], [1.0, 2.0])})
     assert_allclose(metric.result(), 6 / 4 + 6 / 3)
+    part = SumOfMeans("part", metric)
+    assert_allclose(part.result(), 0.5)
+    assert part.variables == []
+    metric.reset_state()
+    assert part.result() == 0
 
 
-def test_sum_of_means_is_finite_where_nothing_counts():
-    metric = SumOfMeans("loss", 2)
+def test_sums_of_means_are_finite_or_as_stated_where_nothing_counts():
+    metric = SumsOfMeans({"loss": 2, "share": 1}, empty={"share": float("nan")})
     assert metric.result() == 0
-    metric.update_state([0.0, 5.0], [0.0, 2.0])
+    assert np.isnan(metric.results()["share"])
+    metric.update_state({"loss": ([0.0, 5.0], [0.0, 2.0])})
     assert_allclose(metric.result(), 2.5)
+    assert np.isnan(metric.results()["share"])
 
 
-def test_sum_of_means_keeps_the_digits_of_a_long_stream():
-    metric = SumOfMeans("loss")
+def test_sums_of_means_keep_the_digits_of_a_long_stream():
+    metric = SumsOfMeans({"loss": 1})
 
     @tf.function
     def stream():
-        metric.update_state([3e7], [1.0])
+        metric.update_state({"loss": ([3e7], [1.0])})
         for _ in tf.range(2_000):
-            metric.update_state([0.7], [1.0])
+            metric.update_state({"loss": ([0.7], [1.0])})
 
     stream()
     want = (3e7 + 2_000 * np.float64(np.float32(0.7))) / 2_001
