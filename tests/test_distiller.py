@@ -310,3 +310,36 @@ def test_label_losses_of_keras_and_ours_agree():
     assert_allclose(logs["loss"], plain, **EXACT)
     nll = negative_log_likelihood(y, float64_logits(student, x))
     assert_allclose(logs["student_loss"], nll, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("loss_name", "options"),
+    [
+        ("loss", {}),
+        ("student_loss", {}),
+        ("distillation_loss", {}),
+        ("agreement", {}),
+        ("accuracy", {"metrics": ["accuracy"]}),
+        ("own", {"metrics": [keras.metrics.SparseCategoricalAccuracy(name="own")]}),
+        ("own", {"fidelity_metrics": [keras_kd.metrics.Agreement(k=2, name="own")]}),
+        (
+            "kd",
+            {
+                "weighted_metrics": [
+                    keras.metrics.SparseCategoricalAccuracy(name="loss")
+                ]
+            },
+        ),
+    ],
+    ids=str,
+)
+def test_no_number_is_logged_in_place_of_another(loss_name, options):
+    losses = [KnowledgeDistillation(name=loss_name), KnowledgeDistillation(name="two")]
+    distiller = keras_kd.Distiller(mlp("teacher"), mlp("student"), losses)
+
+    def measure():
+        distiller.compile("sgd", sparse_cross_entropy(), run_eagerly=True, **options)
+        distiller.evaluate(*toy_data(8), verbose=0)
+
+    with pytest.raises(ValueError, match=r"the same name.*Rename"):
+        measure()

@@ -41,7 +41,10 @@ class Trackers:
             for name, prefix in prefixes.items()
         }
         fidelity = [name for pair in self._fidelity.values() for name in pair]
-        terms = {**self._labels.sizes, **self._distillation.sizes}
+        sizes = [*self._labels.sizes, *self._distillation.sizes]
+        terms = dict(sizes)
+        extra_names = [metric.name for metric in extra or ()]
+        _check_distinct(["loss", *(n for n, _ in sizes), *fidelity, *extra_names])
         # The terms, each over the examples that count for it, and all else.
         self._num_parts = len(outputs_with_loss) + sum(distillation.values())
         self._means = SumsOfMeans(
@@ -73,8 +76,8 @@ class Trackers:
         }
         if step.teacher is None:
             self._means.update_state(sums)
-            names = [*self._distillation.sizes, *(m.name for m in self.of_fidelity)]
-            return {"loss", *names}
+            names = [name for name, _ in self._distillation.sizes]
+            return {"loss", *names, *(metric.name for metric in self.of_fidelity)}
         examples = step.examples
         if sides.has_probabilities:
             examples = sides.with_logits(examples)
@@ -105,8 +108,22 @@ def metrics_result(model):
             logs[metric.name] = together[metric.name]
             continue
         result = metric.result()
-        logs.update(result if isinstance(result, dict) else {metric.name: result})
+        result = result if isinstance(result, dict) else {metric.name: result}
+        if not together.keys().isdisjoint(result):
+            _check_distinct([*together, *result])
+        logs.update(result)
     return logs
+
+
+def _check_distinct(names):
+    """One number would be logged in place of another, without a word."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"Two numbers of the logs have the same name: {twice}. Rename the loss, "
+            "metric or output that is called so (`name=`); a Distiller logs some names "
+            f"by itself. Received: {names}."
+        )
 
 
 class _TermSums:
@@ -116,8 +133,8 @@ class _TermSums:
         """`parts`: `{term: (name in the logs, how many outputs it compares)}`."""
         self._total = total
         self._parts = parts if len(parts) > 1 else {}
-        self.sizes = {total: sum(n for _, n in parts.values())} if parts else {}
-        self.sizes.update(self._parts.values())
+        size = sum(n for _, n in parts.values())
+        self.sizes = [(total, size), *self._parts.values()] if parts else []
 
     def sums(self, terms):
         """`{name in the logs: (weighted sums, weights)}` of the terms of a batch."""

@@ -23,7 +23,7 @@ def hits(classes, logits):
 
 def confidence_of(logits):
     """The largest probability of each row."""
-    return largest(ops.softmax(logits, axis=-1))[..., 0]
+    return ops.squeeze(largest(ops.softmax(logits, axis=-1)), axis=-1)
 
 
 def bin_of(confidence, num_bins):
@@ -42,7 +42,10 @@ def calibration_gaps(classes, logits, num_bins):
 def nll_values(classes, logits):
     """-log softmax(logits)[class] of each row."""
     log_probs = ops.log_softmax(logits, axis=-1)
-    return -ops.take_along_axis(log_probs, classes[..., None], axis=-1)[..., 0]
+    of_class = ops.equal(
+        ops.arange(logits.shape[-1], dtype=classes.dtype), ops.expand_dims(classes, -1)
+    )
+    return -ops.sum(ops.where(of_class, log_probs, 0.0), axis=-1)
 
 
 def brier_values(classes, logits):
@@ -59,9 +62,11 @@ def agreement_values(teacher, student, k=1):
         same = ops.equal(predicted, ops.argmax(student, axis=-1))
         return ops.cast(same, student.dtype)
     # Rank of the teacher's class for the student; ties count as argmax counts them.
-    score = ops.take_along_axis(student, predicted[..., None], axis=-1)
+    predicted = ops.expand_dims(predicted, -1)
     classes = ops.arange(student.shape[-1], dtype=predicted.dtype)
-    earlier = classes < predicted[..., None]
+    its = ops.where(ops.equal(classes, predicted), student, 0.0)
+    score = ops.sum(its, axis=-1, keepdims=True)
+    earlier = classes < predicted
     ahead = ops.logical_or(
         student > score, ops.logical_and(ops.equal(student, score), earlier)
     )
@@ -266,7 +271,7 @@ def _columns(scores, examples):
         for of_labels in {score.needs_labels for score in scores}
     }
     pairs = list(zip(scores, values, strict=True))
-    values = [v[..., None] if s.columns is None else v for s, v in pairs]
+    values = [ops.expand_dims(v, -1) if s.columns is None else v for s, v in pairs]
     values = ops.concatenate(values, axis=-1) if len(values) > 1 else values[0]
     of_column = [weighed[s.needs_labels] for s in scores for _ in range(s.columns or 1)]
     weight = ops.stack([found.weight for found in of_column], axis=-1)
