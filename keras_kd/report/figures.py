@@ -160,7 +160,10 @@ def agreement_by_class(by_class, names):
             )
         ax.set_yticks(range(len(order)), [shortened(names[i]) for i in order])
         ax.set_ylim(len(order) - 0.5, -0.5)
-        ax.set_xlim(right=1.02)
+        ax.set_xlim(right=1.02)  # for whole markers at 1
+        left, right = ax.get_xlim()
+        ax.set_xticks([tick for tick in ax.get_xticks() if left <= tick <= 1])
+        ax.set_xlim(left, right)
         ax.set_xlabel("agreement with the teacher")
         ax.grid(axis="y", alpha=0.25)
         if len(by_class) > 1:

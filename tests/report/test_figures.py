@@ -72,5 +72,13 @@ def test_of_many_classes_the_lowest_are_drawn():
     assert f"class {figures.MAX_CLASSES}<" not in svg
 
 
+def test_no_tick_stands_for_a_share_above_one():
+    perfect = {"agreement": [0.9, 1.0], "weights": [5, 5]}
+    svg = figures.agreement_by_class({"student": perfect}, ["a", "b"])
+    ticks = [float(text) for text in re.findall(r">(\d\.\d+)<", svg)]
+    assert len(ticks) > 2
+    assert max(ticks) == 1
+
+
 def test_layer_names_are_escaped():
     assert "&lt;a&gt;" in DRAWN["cka"]()
