@@ -1,5 +1,7 @@
 """What models say of a set: one pass over it, each model called once a batch."""
 
+import itertools
+
 import keras
 import tensorflow as tf
 
@@ -205,15 +207,18 @@ def num_steps(dataset, steps):
     available = None
     if steps is not None:
         check_whole_number("steps", steps, at_least=1)
+    endless = False
     if isinstance(dataset, tf.data.Dataset):
         available = int(dataset.cardinality())
-        if available == tf.data.INFINITE_CARDINALITY and steps is None:
-            raise ValueError(
-                "The dataset repeats without end. Say how many batches one pass reads: "
-                "`steps=...`, or `dataset.take(n)` where there is no such argument."
-            )
+        endless = available == tf.data.INFINITE_CARDINALITY
     elif isinstance(dataset, keras.utils.PyDataset):
         available = dataset.num_batches
+        endless = available is None
+    if endless and steps is None:
+        raise ValueError(
+            "The dataset repeats without end. Say how many batches one pass reads: "
+            "`steps=...`, or `dataset.take(n)` where there is no such argument."
+        )
     if available is None or available < 0:
         return steps
     return available if steps is None else min(steps, available)
@@ -222,7 +227,10 @@ def num_steps(dataset, steps):
 def batches(dataset):
     """Iterate over the batches of any of these kinds."""
     if isinstance(dataset, keras.utils.PyDataset):
-        return (dataset[i] for i in range(dataset.num_batches))
+        count = dataset.num_batches
+        return map(
+            dataset.__getitem__, itertools.count() if count is None else range(count)
+        )
     return iter(dataset)
 
 

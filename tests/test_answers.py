@@ -1,5 +1,7 @@
 """One pass over a set: kinds of data, what each side's examples are, replicas."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -80,9 +82,21 @@ def test_steps_of_a_pass(data, steps, want):
     assert answers.num_steps(data, steps) == want
 
 
-def test_an_endless_set_needs_a_number_of_steps():
+class Endless(keras.utils.PyDataset):
+    """Keras takes a `num_batches` of None for a set without end."""
+
+    num_batches = None
+
+    def __getitem__(self, index):
+        return X[index % 3 : index % 3 + 2]
+
+
+@pytest.mark.parametrize("data", [DATASET.batch(4).repeat(), Endless()], ids=type)
+def test_an_endless_set_needs_a_number_of_steps(data):
     with pytest.raises(ValueError, match="repeats without end.*`steps="):
-        answers.num_steps(DATASET.batch(4).repeat(), None)
+        answers.num_steps(data, None)
+    assert answers.num_steps(data, 4) == 4
+    assert len(list(itertools.islice(answers.batches(data), 4))) == 4
 
 
 @pytest.mark.parametrize("steps", [0, -1])
