@@ -45,17 +45,22 @@ def load_digits(seed):
     return (x_train, y_train), (x_test, y_test)
 
 
-def load_tfds(name, train_examples, seed):
-    """A set of TensorFlow Datasets; a random part of its training examples."""
+def load_tfds(name, train_examples, test_examples, seed):
+    """A set of TensorFlow Datasets; random parts of its examples, or all for None."""
     import tensorflow_datasets as tfds
 
     def split(part):
         rows = tfds.as_numpy(tfds.load(name, split=part, batch_size=-1))
         return (rows["image"] / 255).astype("float32"), rows["label"]
 
-    (x_train, y_train), test = split("train"), split("test")
-    chosen = np.random.default_rng(seed).permutation(len(x_train))[:train_examples]
-    return (x_train[chosen], y_train[chosen]), test
+    random, parts = np.random.default_rng(seed), []
+    for (x, y), size in (
+        (split("train"), train_examples),
+        (split("test"), test_examples),
+    ):
+        chosen = random.permutation(len(x))[:size]
+        parts.append((x[chosen], y[chosen]))
+    return parts
 
 
 # ## Networks: they end in logits, not in a softmax
@@ -107,8 +112,8 @@ class Experiment:
         if args.dataset == "digits":
             (self.x, self.y), self.test = load_digits(args.seed)
         else:
-            loaded = load_tfds(args.dataset, args.train_examples, args.seed)
-            (self.x, self.y), self.test = loaded
+            sizes = args.train_examples, args.test_examples
+            (self.x, self.y), self.test = load_tfds(args.dataset, *sizes, args.seed)
         self.num_classes = int(self.y.max()) + 1
         self.teacher_rate, self.rate = SETTINGS[args.dataset]["learning_rates"]
         self.logs = pathlib.Path(args.out) / "tensorboard"
@@ -346,6 +351,11 @@ def parse_arguments(argv=None):
         type=int,
         default=10_000,
         help="training images of mnist or cifar100 to use (default: 10000)",
+    )
+    add(
+        "--test-examples",
+        type=int,
+        help="test images of mnist or cifar100 to use (default: all)",
     )
     add("--members", type=int, default=3, help="networks in a teacher (default: 3)")
     add(
