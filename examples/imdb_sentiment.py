@@ -304,12 +304,12 @@ def parse_arguments(argv=None):
     add(
         "--quick",
         action="store_true",
-        help="500 reviews, 2 epochs, teachers of 1 and 2: see that it runs",
+        help="200 reviews, 1 epoch, teachers of 1 and 2: see that it runs",
     )
     args = parser.parse_args(argv)
     if args.quick:
-        args.members, args.epochs, args.watched = [1, 2], 2, 100
-        args.train_examples = args.test_examples = 500
+        args.members, args.epochs, args.watched = [1, 2], 1, 50
+        args.train_examples = args.test_examples = 200
     args.epochs = args.epochs or (100 if args.paper else 2)
     return args
 

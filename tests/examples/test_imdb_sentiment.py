@@ -33,7 +33,7 @@ def test_quick_run_ends_with_tables_a_record_and_curves(tmp_path):
     table = out.with_suffix(".md").read_text()
     assert [row["members"] for row in record["results"]] == [1, 2]
     for row in record["results"]:
-        assert row["num_examples"] == 500
+        assert row["num_examples"] == 200
         assert 0 < row["student_kl"]
         assert f"{row['student_kl']:.4f}" in done.stdout
         assert f"{row['student_agreement'] * 100:.1f}" in table
