@@ -19,6 +19,11 @@ def add_to(total, error, addend):
     error.assign(ops.convert_to_tensor(error) + lost)
 
 
+def _wide(metric):
+    """Type of its sums: that of the results, though float32 at least."""
+    return "float64" if metric.dtype == "float64" else "float32"
+
+
 class StreamingMean(keras.metrics.Metric):
     """Weighted mean over all examples of all batches; NaN before the first one.
 
@@ -33,9 +38,8 @@ class StreamingMean(keras.metrics.Metric):
     def __init__(self, name, dtype=None, *, columns=None):
         super().__init__(name=name, dtype=dtype)
         self._shape = () if columns is None else (columns,)
-        wide = "float64" if self.dtype == "float64" else "float32"
         self._sums, self._errors = (  # of the values, then of the weights
-            self.add_variable((2, *self._shape), "zeros", dtype=wide, name=name)
+            self.add_variable((2, *self._shape), "zeros", dtype=_wide(self), name=name)
             for name in ("sums", "errors")
         )
 
@@ -85,7 +89,9 @@ class SumsOfMeans(keras.metrics.Metric):
         fill = [(empty or {}).get(name, 0.0) for name in self._names]
         self._empty = np.repeat(fill, self._sizes).astype("float32")
         self._sums, self._errors = (  # all totals, then all counts
-            self.add_variable((2 * len(self._empty),), "zeros", name=name)
+            self.add_variable(
+                (2 * len(self._empty),), "zeros", dtype=_wide(self), name=name
+            )
             for name in ("sums", "errors")
         )
 

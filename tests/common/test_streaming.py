@@ -1,5 +1,6 @@
 """Running means against NumPy in float64, over streams where float32 gives up."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -109,8 +110,14 @@ def test_sums_of_means_are_finite_or_as_stated_where_nothing_counts():
     assert np.isnan(metric.results()["share"])
 
 
-def test_sums_of_means_keep_the_digits_of_a_long_stream():
-    metric = SumsOfMeans({"loss": 1})
+@pytest.mark.parametrize("floatx", ["float16", "float32"])
+def test_sums_of_means_keep_the_digits_of_a_long_stream(floatx):
+    before = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        metric = SumsOfMeans({"loss": 1})
+    finally:
+        keras.config.set_floatx(before)
 
     @tf.function
     def stream():
