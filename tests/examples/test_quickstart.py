@@ -105,11 +105,20 @@ def wait_for(url, is_ready, seconds=60):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_distilled_student_is_closer_than_control_and_than_labels_alone(seed, tmp_path):
-    fewer = ["--members=2", "--teacher-epochs=8", "--epochs=16"]
+def test_distilled_student_is_closer_than_control_and_than_labels_alone(
+    seed, monkeypatch
+):
+    """The demo's trainings and measures; its curves and pictures are shown above."""
+    script = load_script()
+    unwatched = keras.callbacks.Callback()
+    monkeypatch.setattr(script.Experiment, "monitor", lambda *_: unwatched)
+    fewer = ["--members=1", "--teacher-epochs=8", "--epochs=16", f"--seed={seed}"]
     narrow = ["--teacher-width=16", "--student-width=8"]
-    where = ["--seed", str(seed), "--out", str(tmp_path)]
-    numbers = load_script().main(fewer + narrow + where)
+    experiment = script.Experiment(script.parse_arguments(fewer + narrow))
+    keras.utils.set_random_seed(seed)
+    teacher, trained = script.train(experiment)
+    students = {run: student for run, (student, _) in trained.items()}
+    numbers = script.numbers_of(*script.measure(teacher, students, experiment.test))
     assert numbers["student_kl"] < numbers["control_kl"]
     assert numbers["student_kl"] < numbers["labels_alone_kl"]
 
@@ -118,11 +127,21 @@ def test_distilled_student_is_closer_than_control_and_than_labels_alone(seed, tm
 @pytest.mark.data("mnist")
 def test_demo_runs_on_a_set_of_tensorflow_datasets(tmp_path):
     few = ["--members=1", "--teacher-epochs=3", "--epochs=1", "--train-examples=1000"]
-    narrow = ["--teacher-width=8", "--student-width=4"]
+    narrow = ["--teacher-width=8", "--student-width=4", "--test-examples=1000"]
     where = ["--dataset=mnist", "--out", str(tmp_path)]
     numbers = load_script().main(few + narrow + where)
-    assert numbers["num_examples"] == 10_000
+    assert numbers["num_examples"] == 1_000
     assert numbers["teacher_accuracy"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.data("mnist")
+def test_a_set_of_tensorflow_datasets_is_tested_on_as_a_whole():
+    script = load_script()
+    args = script.parse_arguments(["--dataset=mnist", "--train-examples=10"])
+    experiment = script.Experiment(args)
+    assert [len(array) for array in experiment.test] == [10_000] * 2
+    assert len(experiment.x) == len(experiment.y) == 10
 
 
 def test_help_teaches(capsys):
