@@ -63,6 +63,13 @@ def test_demo_saves_a_student_that_says_what_the_table_says(quick_run):
     assert accuracy == pytest.approx(numbers["student_accuracy"], abs=1e-6)
 
 
+def test_student_of_the_demos_ensemble_is_closer_than_control_and_labels(quick_run):
+    """Seed 0; a slow test below has other seeds, and trains for longer."""
+    numbers = quick_run[1]
+    assert numbers["student_kl"] < numbers["control_kl"]
+    assert numbers["student_kl"] < numbers["labels_alone_kl"]
+
+
 def test_tensorboard_serves_the_fidelity_curves_of_the_demo(quick_run):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -104,7 +111,7 @@ def wait_for(url, is_ready, seconds=60):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_distilled_student_is_closer_than_control_and_than_labels_alone(
     seed, monkeypatch
 ):
