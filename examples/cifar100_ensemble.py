@@ -64,13 +64,13 @@ SHORT = {
 }
 QUICK = {
     "dataset": "digits",
-    "examples": 320,
-    "test_examples": 200,
+    "examples": 160,
+    "test_examples": 100,
     "members": 2,
     "teacher_depth": 8,
     "student_depth": 8,
-    "teacher_epochs": 3,
-    "epochs": 3,
+    "teacher_epochs": 2,
+    "epochs": 2,
     "teacher_batch": 32,
     "batch": 32,
     "policies": ["baseline", "rotation+mixup"],
@@ -215,8 +215,6 @@ def distil(args, teacher, train, test, policy, out):
     print(f"\nStudent of policy {policy}")
     history = distiller.fit(
         batches,
-        validation_data=test,
-        validation_freq=args.every,
         epochs=args.epochs,
         verbose=2,
         callbacks=[

@@ -75,7 +75,9 @@ class Experiment:
         self.watched = tuple(array[: args.watched] for array in self.test)
 
     def network(self, name):
-        network = models.BiLSTM(self.vocabulary_size, name=name)
+        network = models.BiLSTM(
+            self.vocabulary_size, layers=self.args.layers, name=name
+        )
         return models.coupled_weight_decay(network, 1e-3 if self.args.paper else 0)
 
     def settings(self):
@@ -277,6 +279,7 @@ def parse_arguments(argv=None):
         "networks (default: 1 3; the paper: 1 3 5)",
     )
     add("--epochs", type=int, help="of every network (default: 2; 100 with --paper)")
+    add("--layers", type=int, default=2, help="of LSTMs (default: 2, as the paper)")
     add("--batch-size", type=int, default=100, help="default: 100, as the paper")
     add("--learning-rate", type=float, default=1e-2, help="of Adam (default: 1e-2)")
     add(
@@ -304,11 +307,11 @@ def parse_arguments(argv=None):
     add(
         "--quick",
         action="store_true",
-        help="200 reviews, 1 epoch, teachers of 1 and 2: see that it runs",
+        help="200 reviews, 1 epoch, 1 layer, teachers of 1 and 2: see that it runs",
     )
     args = parser.parse_args(argv)
     if args.quick:
-        args.members, args.epochs, args.watched = [1, 2], 1, 50
+        args.members, args.epochs, args.layers, args.watched = [1, 2], 1, 1, 50
         args.train_examples = args.test_examples = 200
     args.epochs = args.epochs or (100 if args.paper else 2)
     return args

@@ -46,21 +46,20 @@ def load_digits(seed):
 
 
 def load_tfds(name, train_examples, test_examples, seed):
-    """A set of TensorFlow Datasets; random parts of its examples, or all for None."""
+    """A set of TensorFlow Datasets; a random part of its training examples.
+
+    Of the test examples the first ones, or all where `test_examples` is None.
+    """
     import tensorflow_datasets as tfds
 
     def split(part):
         rows = tfds.as_numpy(tfds.load(name, split=part, batch_size=-1))
         return (rows["image"] / 255).astype("float32"), rows["label"]
 
-    random, parts = np.random.default_rng(seed), []
-    for (x, y), size in (
-        (split("train"), train_examples),
-        (split("test"), test_examples),
-    ):
-        chosen = random.permutation(len(x))[:size]
-        parts.append((x[chosen], y[chosen]))
-    return parts
+    (x_train, y_train), (x_test, y_test) = split("train"), split("test")
+    chosen = np.random.default_rng(seed).permutation(len(x_train))[:train_examples]
+    test = x_test[:test_examples], y_test[:test_examples]
+    return (x_train[chosen], y_train[chosen]), test
 
 
 # ## Networks: they end in logits, not in a softmax
@@ -113,7 +112,8 @@ class Experiment:
             (self.x, self.y), self.test = load_digits(args.seed)
         else:
             sizes = args.train_examples, args.test_examples
-            (self.x, self.y), self.test = load_tfds(args.dataset, *sizes, args.seed)
+            loaded = load_tfds(args.dataset, *sizes, args.seed)
+            (self.x, self.y), self.test = loaded
         self.num_classes = int(self.y.max()) + 1
         self.teacher_rate, self.rate = SETTINGS[args.dataset]["learning_rates"]
         self.logs = pathlib.Path(args.out) / "tensorboard"
@@ -263,6 +263,44 @@ def verdict(fidelity, labels_alone):
     )
 
 
+def train(experiment):
+    """The teacher, and `{run: (student, history)}` of the three students."""
+    teacher = experiment.train_teacher("teacher")
+    other = experiment.train_teacher("another_teacher")
+    return teacher, {
+        "distilled": experiment.distil(teacher, "distilled", teacher),
+        "control": experiment.distil(other, "control", teacher),
+        "labels alone": experiment.train_on_labels(teacher),
+    }
+
+
+def measure(teacher, students, test):
+    """Fidelity of the distilled student beside the control, and of labels alone."""
+    fidelity = keras_kd.evaluate_fidelity(
+        teacher,
+        students["distilled"],
+        test,
+        control=students["control"],
+        verbose=0,
+    )
+    labels_alone = keras_kd.evaluate_fidelity(
+        teacher, students["labels alone"], test, verbose=0
+    )
+    return fidelity, labels_alone
+
+
+def numbers_of(fidelity, labels_alone):
+    """Both results as one flat dict."""
+    return {
+        **fidelity.as_dict(),
+        **{
+            key.replace("student", "labels_alone"): value
+            for key, value in labels_alone.as_dict().items()
+            if key.startswith("student")
+        },
+    }
+
+
 def main(argv=None):
     args = parse_arguments(argv)
     started = time.perf_counter()
@@ -275,40 +313,17 @@ def main(argv=None):
         f"{len(experiment.test[0])} to test on; results go to {out}/"
     )
 
-    teacher = experiment.train_teacher("teacher")
-    other = experiment.train_teacher("another_teacher")
-    student, distilled = experiment.distil(teacher, "distilled", teacher)
-    control, controlled = experiment.distil(other, "control", teacher)
-    plain, labelled = experiment.train_on_labels(teacher)
+    teacher, trained = train(experiment)
+    students = {run: student for run, (student, _) in trained.items()}
+    histories = {run: history for run, (_, history) in trained.items()}
+    fidelity, labels_alone = measure(teacher, students, experiment.test)
+    numbers = numbers_of(fidelity, labels_alone)
 
-    fidelity = keras_kd.evaluate_fidelity(
-        teacher, student, experiment.test, control=control, verbose=0
-    )
-    labels_alone = keras_kd.evaluate_fidelity(
-        teacher, plain, experiment.test, verbose=0
-    )
-    histories = {
-        "distilled": distilled,
-        "control": controlled,
-        "labels alone": labelled,
-    }
     plot_fidelity(histories, out / "fidelity_curves.png")
-    models = {
-        "teacher": teacher,
-        "distilled": student,
-        "control": control,
-        "labels alone": plain,
-    }
+    models = {"teacher": teacher, **students}
     plot_reliability(models, experiment.test, out / "reliability.png")
+    student = students["distilled"]
     student.save(out / "student.keras")
-    numbers = {
-        **fidelity.as_dict(),
-        **{
-            key.replace("student", "labels_alone"): value
-            for key, value in labels_alone.as_dict().items()
-            if key.startswith("student")
-        },
-    }
     (out / "fidelity.json").write_text(json.dumps(numbers, indent=2) + "\n")
 
     print(

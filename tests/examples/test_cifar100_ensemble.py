@@ -47,7 +47,7 @@ def test_combined_mixup_and_gan_on_real_images_train_a_student(tmp_path):
         [
             "--policies=combined+mixup+gan",
             "--examples=300",
-            "--test-examples=500",
+            "--test-examples=200",
             "--members=1",
             "--teacher-epochs=1",
             "--epochs=3",
