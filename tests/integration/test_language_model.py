@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Layer '.+ does not support masking"),
 ]
 
-VOCABULARY = 5000  # 0 is padding, 1 any other token
+VOCABULARY = 2500  # 0 is padding, 1 any other token
 LENGTH = 24
 TRAIN, TEST = 2400, 100
 TEMPERATURE = 2.0
