@@ -110,10 +110,14 @@ SETS = {
 
 
 @pytest.mark.parametrize("kind", SETS)
-def test_numbers_equal_scikit_learn(kind):
+def test_numbers_equal_scikit_learn_and_progress_is_shown(kind, capsys):
     teacher, student = both()
-    result = evaluate_fidelity(teacher, student, SETS[kind](), batch_size=16, verbose=0)
+    shown = int(kind == "PyDataset")
+    result = evaluate_fidelity(
+        teacher, student, SETS[kind](), batch_size=16, verbose=shown
+    )
     assert_result(result, expected(*logits_of(teacher, student)))
+    assert ("6/6" in capsys.readouterr().out) == shown
 
 
 def test_sample_weights_weigh_every_number():
@@ -131,11 +135,6 @@ def test_the_calibration_error_has_the_bins_asked_for():
     ):
         want = expected_calibration_error(Y, z, 10)
         assert_allclose(result.as_dict()[f"{side}_ece"], want, **EXACT)
-
-
-def test_progress_is_shown(capsys):
-    evaluate_fidelity(*both(), Rows(), verbose=1)
-    assert "6/6" in capsys.readouterr().out
 
 
 def test_unlabelled_examples_count_in_the_comparison_only():
@@ -257,20 +256,22 @@ def test_masked_positions_do_not_count():
     assert_result(result, expected(z_t, z_s, tags[present]))
 
 
+@pytest.fixture(scope="module")
 def result_of_both():
+    """Frozen; of models whose every weight is written."""
     return evaluate_fidelity(*both(), (X, Y), model("control", 3), verbose=0)
 
 
-def test_the_result_is_frozen():
-    result = result_of_both()
+def test_the_result_is_frozen(result_of_both):
+    result = result_of_both
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.num_examples = 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.student.kl = 0.0
 
 
-def test_the_table_shows_every_number_of_every_side():
-    result = result_of_both()
+def test_the_table_shows_every_number_of_every_side(result_of_both):
+    result = result_of_both
     header, rule, *rows = str(result).splitlines()
     assert header.split() == ["83", "examples", "teacher", "student", "control"]
     assert set(rule) == {"-"}
@@ -287,8 +288,8 @@ def test_the_table_shows_every_number_of_every_side():
         assert row[len(label) :].split() == want, label
 
 
-def test_a_result_is_the_same_after_a_copy_or_a_pickle():
-    result = result_of_both()
+def test_a_result_is_the_same_after_a_copy_or_a_pickle(result_of_both):
+    result = result_of_both
     for other in (copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
         assert other == result
         assert str(other) == str(result)
@@ -296,8 +297,8 @@ def test_a_result_is_the_same_after_a_copy_or_a_pickle():
     assert "kl=" in repr(result.student)
 
 
-def test_the_bounds_hold():
-    numbers = result_of_both().as_dict()
+def test_the_bounds_hold(result_of_both):
+    numbers = result_of_both.as_dict()
     for side in ("student", "control"):
         low, high = (numbers[f"{side}_agreement_{b}_bound"] for b in ("lower", "upper"))
         assert low <= numbers[f"{side}_agreement"] <= high

@@ -146,7 +146,7 @@ def distilled(*callbacks, epochs=9):
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_the_monitor_compares_the_epoch_that_was_stopped_after(place, tmp_path):
     monitor = FidelityMonitor(
-        {"test": (X, Y)},
+        {"test": X},
         log_dir=tmp_path,
         every=2,
         metrics=[(metrics.Agreement(k=2), 3)],
@@ -158,7 +158,7 @@ def test_the_monitor_compares_the_epoch_that_was_stopped_after(place, tmp_path):
     history = distiller.history.history
     counts = {"test/kl": 2, "test/agreement_top2": 1, "norm": 1, "monitor_seconds": 2}
     assert {key: len(history[key]) for key in counts} == counts
-    want = evaluate_fidelity(distiller.teacher, distiller, (X, Y), verbose=0)
+    want = evaluate_fidelity(distiller.teacher, distiller, X, verbose=0)
     assert_allclose(history["test/kl"][-1], want.student.kl, atol=1e-6)
     assert_allclose(history["norm"][-1], total(distiller.student), rtol=1e-6)
     log = EventAccumulator(str(tmp_path / "student"), size_guidance={"tensors": 0})
