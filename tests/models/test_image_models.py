@@ -150,6 +150,14 @@ def test_members_of_unlike_families_make_an_ensemble(built):
 SCRIPT = """
 import sys
 import keras, numpy as np
+
+def zeros(self, shape, dtype=None, **kwargs):
+    return np.zeros(shape, dtype)
+
+# The file says what the weights are; JAX would compile a draw for each shape.
+init = keras.initializers
+for cls in (init.VarianceScaling, init.RandomNormal, init.RandomUniform):
+    cls.__call__ = zeros
 for path in sys.argv[1:]:
     model = keras.saving.load_model(path, compile=False)
     data = np.load(path + ".npz")
