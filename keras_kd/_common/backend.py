@@ -54,3 +54,29 @@ def one_after_another(count, body, result):
         (0, result),
         parallel_iterations=1,
     )[1]
+
+
+def with_rows(array, start, rows):
+    """`array` with the rows from `start` on replaced, in place where that is seen.
+
+    TensorFlow's scatter copies the whole array on a CPU, each time. Its assignment to a
+    slice does not, but XLA (where scatters are in place) takes none at a place that is
+    not constant.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        from tensorflow.python.ops import control_flow_util as control_flow
+
+        graph = tf.compat.v1.get_default_graph()
+        if not tf.executing_eagerly() and not control_flow.GraphOrParentsInXlaContext(
+            graph
+        ):
+            return tf.raw_ops.TensorStridedSliceUpdate(
+                input=array,
+                begin=[start],
+                end=[start + tf.shape(rows)[0]],
+                strides=[1],
+                value=rows,
+            )
+    indices = ops.expand_dims(start + ops.arange(ops.shape(rows)[0]), axis=-1)
+    return ops.scatter_update(array, indices, rows)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_kd._common.backend import one_after_another
+from keras_kd._common.backend import one_after_another, with_rows
 
 
 def fill_by_chunks(result, chunk_size, function):
@@ -23,8 +23,7 @@ def fill_by_chunks(result, chunk_size, function):
             rest = ops.shape(array)[1:]
             return ops.slice(array, [start, *[0] * len(rest)], [size, *rest])
 
-        indices = ops.expand_dims(start + ops.arange(size), axis=-1)
-        return ops.scatter_update(result, indices, function(cut))
+        return with_rows(result, start, function(cut))
 
     return one_after_another(count, with_chunk, result)
 
