@@ -5,7 +5,7 @@ import itertools
 import keras
 import tensorflow as tf
 
-from keras_kd._common.batch import unpack_batch
+from keras_kd._common.batch import unpack_batch, without_waiting
 from keras_kd._common.calls import check_same_inputs
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.examples import combined_mask, examples_of
@@ -192,7 +192,8 @@ def as_dataset(data, batch_size):
                 f"Received {len(parts)} of them."
             )
         slices = parts if len(parts) > 1 else parts[0]
-        return tf.data.Dataset.from_tensor_slices(slices).batch(batch_size)
+        dataset = tf.data.Dataset.from_tensor_slices(slices)
+        return without_waiting(dataset.batch(batch_size))
     if hasattr(data, "__iter__"):
         return data
     raise TypeError(

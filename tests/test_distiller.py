@@ -325,6 +325,13 @@ def test_label_losses_of_keras_and_ours_agree():
         (
             "kd",
             {
+                "metrics": ["accuracy"],
+                "fidelity_metrics": [keras_kd.metrics.Agreement(name="accuracy")],
+            },
+        ),
+        (
+            "kd",
+            {
                 "weighted_metrics": [
                     keras.metrics.SparseCategoricalAccuracy(name="loss")
                 ]

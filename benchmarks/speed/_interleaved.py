@@ -1,9 +1,12 @@
 """Interleaved timing of alternatives, and networks of the size that papers use."""
 
 import argparse
+import contextlib
 import json
 import os
+import pathlib
 import platform
+import re
 import statistics
 import time
 
@@ -13,74 +16,109 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+RESULTS = pathlib.Path(__file__).parent / "results"
+STEADY = 0.05  # the inner half of the rounds within this share of the median
 
-def arguments(description):
-    """`--rounds`, `--steps` and `--quick`, the same for all benchmarks."""
+
+def arguments(description, **defaults):
+    """`--rounds`, `--steps`, `--batch-size` and `--quick`, for all benchmarks alike."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each candidate")
-    parser.add_argument("--steps", type=int, default=4, help="training steps a turn")
-    parser.add_argument("--batch-size", type=int, default=128)
+    defaults = {"rounds": 7, "steps": 4, "batch_size": 128, **defaults}
+    texts = {
+        "rounds": "turns of each candidate, at least; more until they are steady",
+        "most_rounds": "turns after which an unsteady comparison ends",
+        "steps": "training steps a turn",
+    }
+    for name, value in {"most_rounds": 41, **defaults}.items():
+        flag = f"--{name.replace('_', '-')}"
+        nargs = "+" if isinstance(value, list) else None
+        kind = type(value[0] if nargs else value)
+        text = texts.get(name, " ")
+        parser.add_argument(flag, type=kind, default=value, nargs=nargs, help=text)
     parser.add_argument("--quick", action="store_true", help="see that it runs")
     args = parser.parse_args()
     if args.quick:
-        args.rounds, args.steps, args.batch_size = 2, 1, 8
+        args.rounds, args.most_rounds, args.steps, args.batch_size = 2, 2, 1, 8
+        if "members" in defaults:
+            args.members = args.members[:1]
     return args
 
 
-def compare(name, candidates, baseline, rounds, **settings):
-    """Run `{name: function}` in turn and print a JSON line a candidate.
+def compare(name, candidates, baseline, args, **settings):
+    """Run `{label: function}` in turn until steady; give and print one row a candidate.
 
-    The ratio is speed against the baseline in the same round, above 1 for faster:
+    The ratio is speed against the baseline in the same round, above 1 for faster: the
     drift of a shared machine hits both sides of a round alike. One round warms up.
+    Rounds go on until the inner half of each candidate's ratios lies within 5 % of
+    their median, or `most_rounds` are done; that half is kept beside the median.
     """
-    seconds = {key: [] for key in candidates}
-    for turn in range(rounds + 1):
-        for key, run in candidates.items():
+    seconds = {label: [] for label in candidates}
+    for turn in range(args.most_rounds + 1):
+        for label, run in candidates.items():
             started = time.perf_counter()
             run()
             if turn:
-                seconds[key].append(time.perf_counter() - started)
-    for key, times in seconds.items():
-        ratios = [b / t for b, t in zip(seconds[baseline], times, strict=True)]
-        line = {
+                seconds[label].append(time.perf_counter() - started)
+        ratios = _ratios(seconds, baseline)
+        if turn >= args.rounds and all(map(_is_steady, ratios.values())):
+            break
+    rows = []
+    for label, of_candidate in ratios.items():
+        low, median, high = statistics.quantiles(of_candidate)
+        row = {
             "benchmark": name,
-            "candidate": key,
-            "speed_ratio_median": round(statistics.median(ratios), 4),
-            "speed_ratio_min": round(min(ratios), 4),
-            "speed_ratio_max": round(max(ratios), 4),
-            "seconds_median": round(statistics.median(times), 4),
+            "candidate": label,
+            "speed_ratio": round(median, 4),
+            "inner_half": [round(low, 4), round(high, 4)],
+            "seconds_median": round(statistics.median(seconds[label]), 4),
             "baseline": baseline,
-            "rounds": rounds,
+            "rounds": len(of_candidate),
             **settings,
-            "versions": {
-                "python": platform.python_version(),
-                "keras": keras.__version__,
-                "tensorflow": tf.__version__,
-            },
-            "cpu_cores": os.cpu_count(),
         }
-        print(json.dumps(line), flush=True)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
 
 
-def resnet(depth, num_classes=100, name=None):
-    """CIFAR ResNet of basic blocks (depth 6n + 2), logits out."""
-    layers = keras.layers
-    x = inputs = keras.Input((32, 32, 3))
-    x = layers.Conv2D(16, 3, padding="same", use_bias=False)(x)
-    for stage, width in enumerate((16, 32, 64)):
-        for block in range((depth - 2) // 6):
-            strides = 2 if stage and not block else 1
-            y = layers.Conv2D(width, 3, strides, padding="same", use_bias=False)(x)
-            y = layers.ReLU()(layers.BatchNormalization()(y))
-            y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
-            y = layers.BatchNormalization()(y)
-            if strides == 2:
-                x = layers.Conv2D(width, 1, 2, use_bias=False)(x)
-            x = layers.ReLU(name=f"stage_{stage}_block_{block}")(layers.Add()([x, y]))
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, layers.Dense(num_classes)(x), name=name)
+def record(name, rows, args):
+    """Write the rows of a whole run to `results/NAME.json`; a quick one leaves it."""
+    if args.quick:
+        return
+    machine = {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "cpu_cores": os.cpu_count(),
+        "cpu": _cpu(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine, "rows": rows}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+
+
+def _ratios(seconds, baseline):
+    return {
+        label: [b / t for b, t in zip(seconds[baseline], times, strict=True)]
+        for label, times in seconds.items()
+    }
+
+
+def _is_steady(ratios):
+    low, median, high = statistics.quantiles(ratios)
+    return median - low <= STEADY * median and high - median <= STEADY * median
+
+
+def _cpu():
+    """The processor's name and the vector units that speed depends on."""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+        name = re.search(r"model name\s*: (.*)", text)
+        units = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(text.split())
+        return f"{name and name[1]} ({', '.join(sorted(units))})"
+    return platform.processor()
 
 
 def random_batches(batch_size, steps, num_classes=100):
@@ -88,4 +126,13 @@ def random_batches(batch_size, steps, num_classes=100):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch_size * steps, 32, 32, 3)).astype("float32")
     y = rng.integers(0, num_classes, batch_size * steps)
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size).cache()
+    return without_autotuner(
+        tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size).cache()
+    )
+
+
+def without_autotuner(dataset):
+    """The dataset; with the autotuner, the end of an iterator can wait for seconds."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

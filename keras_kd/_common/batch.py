@@ -59,3 +59,16 @@ def split_targets(y):
         return y, None
     stored = (y.get(key) for key in _STORED)
     return y.get("labels"), next((z for z in stored if z is not None), None)
+
+
+def without_waiting(dataset):
+    """The same batches, for a dataset that is ours and needs no tuning.
+
+    With tf.data's autotuner, the end of an iterator may wait as long again as it lived.
+    """
+    import tensorflow as tf  # losses read this module on other backends too
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)

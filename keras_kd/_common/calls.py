@@ -135,7 +135,7 @@ def trace(model, function, spec):
 
 
 @contextlib.contextmanager
-def unchanged(model, states=()):
+def unchanged(model, states=(), scope=keras.StatelessScope):
     """A scope in which calls of `model` reach neither its variables nor its losses.
 
     Calling a model empties the lists that its `losses` are read from; they are put
@@ -144,14 +144,15 @@ def unchanged(model, states=()):
     Args:
         model: The model that is called inside.
         states: Pairs of a variable and the value that it shows inside.
+        scope: Type of the stateless scope, or a function in its place.
 
     Yields:
         The stateless scope, which knows the values that were written.
     """
     kept = [(layer._losses, [*layer._losses]) for layer in model._flatten_layers()]
     try:
-        with keras.StatelessScope(states, initialize_variables=False) as scope:
-            yield scope
+        with scope(states, initialize_variables=False) as made:
+            yield made
     finally:
         for losses, values in kept:
             losses[:] = values

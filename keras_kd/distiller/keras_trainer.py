@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_kd._common.hyperparameter import schedules_of
 from keras_kd.distiller.class_weights import checked_class_weight
 from keras_kd.distiller.jit_choice import FasterOfTwo, accelerator_present
+from keras_kd.distiller.small_arrays import with_small_sets
 
 
 class KerasTrainer:
@@ -35,7 +36,7 @@ class KerasTrainer:
         # length 1 after the positions, and no target that carries stored answers.
         _check_weights_have_labels(y, kwargs)
         with self._weighing_classes(kwargs.pop("class_weight", None), kwargs):
-            return super().fit(x, y, *args, **kwargs)
+            return self._run("fit", x, y, *args, **kwargs)
 
     @functools.wraps(keras.Model.train_on_batch)
     def train_on_batch(self, x, y=None, *args, **kwargs):
@@ -45,7 +46,19 @@ class KerasTrainer:
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, x=None, y=None, *args, **kwargs):
         _check_weights_have_labels(y, kwargs)
-        return super().evaluate(x, y, *args, **kwargs)
+        return self._run("evaluate", x, y, *args, **kwargs)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args, **kwargs):
+        return self._run("predict", *args, **kwargs)
+
+    def _run(self, method, *args, **kwargs):
+        # Keras 3.15 takes longer to start and end an epoch of small arrays than to
+        # train it.
+        run = getattr(super(), method)
+        if self._distribute_strategy is not None:
+            return run(*args, **kwargs)
+        return run(**with_small_sets(method, *args, **kwargs))
 
     def _weighing_classes(self, class_weight, kwargs):
         if class_weight is not None and kwargs.get("sample_weight") is not None:
@@ -72,22 +85,40 @@ class KerasTrainer:
         known = (schedules_of(self._scheduled()), self._class_weight)
         force = force or known != self._schedules_of_training
         self._schedules_of_training = known
-        if not self._chooses_jit or not self._may_use_jit():
-            return super().make_train_function(force)
-        if self.train_function is None or force:
+        if self.train_function is not None and not force:
+            return self.train_function
+        make = super().make_train_function
+        if self._chooses_jit and self._may_use_jit():
             functions = []
             for self.jit_compile in (False, True):
-                super().make_train_function(force=True)
+                make(force=True)
                 functions.append(self.train_function)
             self.jit_compile = False  # evaluate and predict
             self.train_function = FasterOfTwo(*functions)
+        else:
+            self.train_function = self._made(make, "train_function")
         return self.train_function
 
     def make_test_function(self, force=False):
         known = schedules_of(self._scheduled())
         force = force or known != self._schedules_of_testing
         self._schedules_of_testing = known
-        return super().make_test_function(force)
+        if self.test_function is None or force:
+            make = super().make_test_function
+            self.test_function = self._made(make, "test_function")
+        return self.test_function
+
+    def _made(self, make, name):
+        """A step function of Keras's; the teacher's weights are constants of it."""
+
+        def made():
+            make(force=True)
+            return getattr(self, name)
+
+        compiled = not (self.run_eagerly or self.jit_compile)
+        if self.teacher is None or not compiled or self._distribute_strategy:
+            return made()
+        return self.teacher.with_constants(made)
 
     @property
     def output_names(self):

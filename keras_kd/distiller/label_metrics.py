@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_kd._common.calls import as_float32
 from keras_kd._common.examples import broadcast_weight, counted_only
 from keras_kd._common.labels import (
     AS_GIVEN,
@@ -12,7 +13,8 @@ from keras_kd._common.labels import (
     labelled_by,
     readable,
 )
-from keras_kd._common.outputs import match_to_outputs
+from keras_kd._common.outputs import match_to_outputs, named_outputs
+from keras_kd.distiller.arguments import raise_unlabelled
 from keras_kd.distiller.new_variables import made_outside
 
 # Metrics that are over class indices whatever the loss, or without one.
@@ -23,7 +25,9 @@ _OVER_CLASS_INDICES = (
 )
 
 
-def update_label_metrics(compiled, batch, outputs, names, label_loss, *, filters_rows):
+def update_label_metrics(
+    compiled, batch, student, structure, label_loss, *, filters_rows
+):
     """Feed Keras's container of compiled metrics with labels as they were given.
 
     Its own `update_state` would count an example without a label as an error. Hence its
@@ -34,11 +38,15 @@ def update_label_metrics(compiled, batch, outputs, names, label_loss, *, filters
     Args:
         compiled: Keras's container.
         batch: Its labels and weights.
-        outputs: Structure of the student's outputs.
-        names: `{id of an output: its name}`.
+        student: The model.
+        structure: What it gave.
         label_loss: `LabelLoss`, or None.
         filters_rows: Whether the step may leave out rows.
     """
+    if batch.labels is None:
+        raise_unlabelled()
+    outputs = as_float32(structure)
+    names = {id(t): name for name, t in named_outputs(student, outputs).items()}
     meanings = label_loss.meanings(list(names.values())) if label_loss else {}
     labels, unlabelled = _of_all_outputs(batch.labels, outputs, names)
     if not compiled.built:

@@ -1,5 +1,7 @@
 """Teacher and student of a distiller: what they answer, and what belongs together."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -36,6 +38,8 @@ class Sides:
 
     A plain object, so that Keras neither tracks nor saves the teacher.
     """
+
+    scope_of_a_pass = contextlib.nullcontext  # `compile` says it
 
     def __init__(self, teacher, student, terms):
         self.teacher = teacher
@@ -98,12 +102,13 @@ class Sides:
         if stored:
             return self._stored(batch)
         layers, features = self._terms.teacher_layers, {}
-        if layers:
-            with record_outputs(layers) as features:
+        with self.scope_of_a_pass():
+            if layers:
+                with record_outputs(layers) as features:
+                    members = self.teacher.member_logits(batch.x)
+                features = keras.tree.map_structure(without_gradient, features)
+            else:
                 members = self.teacher.member_logits(batch.x)
-            features = keras.tree.map_structure(without_gradient, features)
-        else:
-            members = self.teacher.member_logits(batch.x)
         structure = members[0]
         if len(members) > 1:
             structure = self.teacher.combine_members(members)
@@ -124,11 +129,12 @@ class Sides:
         `structure`: its outputs, where they are there: then only taps need a pass.
         """
         layers, features = self._terms.student_layers, {}
-        if layers:
-            with record_outputs(layers) as features:
+        with self.scope_of_a_pass():
+            if layers:
+                with record_outputs(layers) as features:
+                    structure = call(batch.x, training=training)
+            elif structure is None:
                 structure = call(batch.x, training=training)
-        elif structure is None:
-            structure = call(batch.x, training=training)
         return self.with_outputs(Forward({}, None, features), structure)
 
     def with_outputs(self, forward, structure):

@@ -100,17 +100,21 @@ class Trackers:
 
 def metrics_result(model):
     """`keras.Model.get_metrics_result`, with one look at numbers that share a state."""
-    logs, together = {}, {}
+    logs, together, named = {}, {}, set()
     for metric in model.metrics:
         if isinstance(metric, SumsOfMeans):
             together = metric.results()
         if isinstance(metric, SumsOfMeans | SumOfMeans):
             logs[metric.name] = together[metric.name]
+            named.add(metric.name)
             continue
         result = metric.result()
-        result = result if isinstance(result, dict) else {metric.name: result}
-        if not together.keys().isdisjoint(result):
-            _check_distinct([*together, *result])
+        several = isinstance(result, dict)  # those that were compiled
+        result = result if several else {metric.name: result}
+        if not named.isdisjoint(result):
+            _check_distinct([*named, *result])
+        if several:
+            named.update(result)
         logs.update(result)
     return logs
 

@@ -22,6 +22,7 @@ from keras_kd._common.output_kind import (
 )
 from keras_kd._common.outputs import in_structure_of, named_outputs, symbolic_outputs
 from keras_kd._common.saving import LiveConfig, architecture
+from keras_kd.teacher_ensemble.constant_weights import ConstantWeights, WhileConstant
 from keras_kd.teacher_ensemble.known_kind import (
     as_logits,
     check_from_logits,
@@ -114,6 +115,7 @@ class TeacherEnsemble(keras.Model):
         ]
         self._members = Members(members)
         self._states = CarriedState(members)
+        self._constants = ConstantWeights(members)
         self.built = True
 
     @property
@@ -137,6 +139,15 @@ class TeacherEnsemble(keras.Model):
         return []  # frozen, whatever the flags of its members say
 
     trainable_weights = trainable_variables
+
+    def with_constants(self, make):
+        """A compiled function in which weights are constants where that is faster.
+
+        Args:
+            make: Function that gives a function that calls this teacher and is not
+                traced yet. It is asked once more if weights have changed since.
+        """
+        return WhileConstant(self._constants, make) if self._constants.pay() else make()
 
     def start_pass(self):
         """Let stateful RNNs start a pass over a set from their members' own states."""
@@ -180,7 +191,8 @@ class TeacherEnsemble(keras.Model):
         """Inference that changes nothing of the model."""
         inputs = inputs_for(member, inputs)
         states = self._states.of(member) if self._states.present else ()
-        with unchanged(member, states) as scope:
+        scope = getattr(self._constants.now, "scope", keras.StatelessScope)
+        with unchanged(member, states, scope) as scope:
             outputs = member(inputs, training=False)
         if states:
             self._states.carry(member, scope)
