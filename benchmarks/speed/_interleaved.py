@@ -16,6 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import keras_kd
+
 RESULTS = pathlib.Path(__file__).parent / "results"
 STEADY = 0.05  # the inner half of the rounds within this share of the median
 
@@ -119,6 +121,11 @@ def _cpu():
         units = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & set(text.split())
         return f"{name and name[1]} ({', '.join(sorted(units))})"
     return platform.processor()
+
+
+def resnet(depth):
+    """The CIFAR ResNet of basic blocks, 100 classes, that most papers distil."""
+    return keras_kd.models.CIFARResNet(depth)
 
 
 def random_batches(batch_size, steps, num_classes=100):

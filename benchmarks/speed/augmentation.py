@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 import tensorflow as tf
-from _interleaved import arguments, compare
+from _interleaved import arguments, compare, record
 
 from keras_kd import data
 
@@ -133,20 +133,22 @@ def main():
             "tf.image, its own jitter": combined_by_hand(own_jitter_by_hand),
         },
     }
+    rows = []
     for name, hands in by_hands.items():
         transforms = {key: by_hand(hand) for key, hand in hands.items()}
         transforms["keras_kd"] = data.augment(name)
-        compare(
+        rows += compare(
             f"augmentation, {name}",
             {
                 key: one_pass(dataset, transform, args.batch_size)
                 for key, transform in transforms.items()
             },
             "tf.image",
-            args.rounds,
+            args,
             images=count,
             batch_size=args.batch_size,
         )
+    record("augmentation", rows, args)
 
 
 if __name__ == "__main__":

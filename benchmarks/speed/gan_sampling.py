@@ -11,7 +11,7 @@ sampling takes is 1 - `speed_ratio` of the step with samples.
 import keras
 import numpy as np
 import tensorflow as tf
-from _interleaved import arguments, compare, resnet
+from _interleaved import arguments, compare, record, resnet
 
 import keras_kd
 from keras_kd import data
@@ -84,16 +84,17 @@ def main():
         f"step, {name}": fit(teacher, batches) for name, batches in pipelines.items()
     }
     candidates["no step, gan_samples"] = read(pipelines["gan_samples"])
-    compare(
+    rows = compare(
         "gan_sampling",
         candidates,
         "step, memory",
-        args.rounds,
+        args,
         steps=args.steps,
         batch_size=args.batch_size,
         synthetic=synthetic,
         generator_parameters=generator.count_params(),
     )
+    record("gan_sampling", rows, args)
 
 
 if __name__ == "__main__":

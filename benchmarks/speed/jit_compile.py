@@ -6,7 +6,7 @@ The reason why `jit_compile="auto"` stays without XLA on a CPU.
 """
 
 import keras
-from _interleaved import arguments, compare, random_batches, resnet
+from _interleaved import arguments, compare, random_batches, record, resnet
 
 import keras_kd
 
@@ -27,17 +27,18 @@ def main():
     args = arguments(__doc__)
     batches = random_batches(args.batch_size, args.steps)
     teacher = resnet(56)
-    compare(
+    rows = compare(
         "jit_compile",
         {
             "without XLA": fit(teacher, batches, jit_compile=False),
             "with XLA": fit(teacher, batches, jit_compile=True),
         },
         "without XLA",
-        args.rounds,
+        args,
         steps=args.steps,
         batch_size=args.batch_size,
     )
+    record("jit_compile", rows, args)
 
 
 if __name__ == "__main__":

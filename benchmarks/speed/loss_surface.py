@@ -11,7 +11,7 @@ loss and accuracy. Each turn is 12 points. A point's cost is 1 / `speed_ratio`.
 import keras
 import numpy as np
 import tensorflow as tf
-from _interleaved import arguments, compare, resnet
+from _interleaved import arguments, compare, record, resnet
 
 import keras_kd
 
@@ -68,7 +68,7 @@ def main():
     x = rng.normal(size=(size, 32, 32, 3)).astype("float32")
     y = rng.integers(0, 100, size)
     states = [resnet(20).get_weights() for _ in range(3)]
-    compare(
+    rows = compare(
         "loss_surface",
         {
             "bare forward": bare(resnet(20), x, args.batch_size),
@@ -76,11 +76,12 @@ def main():
             "set_weights, evaluate": loop(resnet(20), states, x, y, args.batch_size),
         },
         "bare forward",
-        args.rounds,
+        args,
         points=POINTS,
         examples=size,
         batch_size=args.batch_size,
     )
+    record("loss_surface", rows, args)
 
 
 if __name__ == "__main__":

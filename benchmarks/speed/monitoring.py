@@ -9,7 +9,7 @@ an epoch is (monitoring / training of as many examples) / 25, printed at the end
 import time
 
 import keras
-from _interleaved import arguments, compare, random_batches, resnet
+from _interleaved import arguments, compare, random_batches, record, resnet
 
 import keras_kd
 
@@ -42,14 +42,15 @@ def main():
         monitor.on_epoch_end(0, logs)
         shares[-1].append(logs["monitor_seconds"])
 
-    compare(
+    rows = compare(
         "monitoring",
         {"training": train, "comparing as many examples": watch},
         "training",
-        args.rounds,
+        args,
         steps=args.steps,
         batch_size=args.batch_size,
     )
+    record("monitoring", rows, args)
     shares = sorted(w / t / EPOCH_OVER_SAMPLE for t, w in shares[1:])
     least, median, most = (f"{100 * shares[i]:.1f}" for i in (0, len(shares) // 2, -1))
     print(f"2,000 examples after an epoch of 50,000: {median} % ({least} to {most})")
