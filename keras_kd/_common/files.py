@@ -11,7 +11,8 @@ def replacing(path):
     After an error, or a full disk, `path` is what it was and nothing else is left.
     """
     folder, name = os.path.split(os.fspath(path))
-    temporary = os.path.join(folder, f".part.{name}")  # which keeps the ending
+    # The name keeps its ending, and is of this process: another may write `path` too.
+    temporary = os.path.join(folder, f".part.{os.getpid()}.{name}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -7,6 +7,7 @@ from keras_kd.data.augmentation import (
     normalize,
     policy,
 )
+from keras_kd.data.label_store import LabelStore
 from keras_kd.data.mixing import classic_mixup, cutmix, mixup, uniform_noise
 from keras_kd.data.sources import Source, from_arrays, from_directory, load
 from keras_kd.data.splits import halves, held_out, subsample, union
@@ -21,6 +22,7 @@ from keras_kd.data.text import basic_english, text_vectorization, tokenize
 
 __all__ = [
     "AugmentationPolicy",
+    "LabelStore",
     "Source",
     "augment",
     "basic_english",

@@ -7,6 +7,7 @@ from keras_kd._common.checks import check_number
 from keras_kd.data import _examples
 
 _FEATURES = ("image", "tokens", "text")
+_WITH_LABELS = ("teacher_logits", "temperature")
 
 
 def unlabelled():
@@ -85,13 +86,13 @@ def inputs_and_labels(batch):
 
     Args:
         batch: Dict with "image" (or "tokens", or "text") and perhaps "label",
-            "temperature" and "sample_weight".
+            "temperature", "teacher_logits" and "sample_weight".
 
     Returns:
         `(x, labels)`, or `(x, labels, sample_weight)` where the batch has weights.
-        Without labels in the batch all are `keras_kd.UNLABELED`; with temperatures,
-        the second part is `{"labels": labels, "temperature": temperature}`, which
-        `keras_kd.Distiller` takes.
+        Without labels in the batch all are `keras_kd.UNLABELED`; with temperatures or
+        stored answers, the second part is a dict with "labels", "temperature" and
+        "teacher_logits", which `keras_kd.Distiller` takes.
 
     Example:
 
@@ -109,8 +110,9 @@ def inputs_and_labels(batch):
             f"Received: {sorted(batch)}."
         )
     labels = _labels(batch)
-    if "temperature" in batch:
-        labels = {"labels": labels, "temperature": batch["temperature"]}
+    carried = {key: batch[key] for key in _WITH_LABELS if key in batch}
+    if carried:
+        labels = {"labels": labels, **carried}
     if "sample_weight" in batch:
         return features[0], labels, batch["sample_weight"]
     return features[0], labels

@@ -1,0 +1,3 @@
+"""Answers of a teacher, written once and read by any job."""
+
+from keras_kd.data.label_store.label_store import LabelStore as LabelStore
