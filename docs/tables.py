@@ -3,7 +3,7 @@
     python docs/tables.py
 
 `examples/results/quickstart_DATASET.json` is the `fidelity.json` of a run of
-examples/quickstart.py; `benchmarks/speed/results.jsonl` holds what `make bench` prints.
+examples/quickstart.py; `benchmarks/speed/results/` holds what `make bench` measured.
 """
 
 import inspect
@@ -43,18 +43,59 @@ def results_table():
     )
 
 
+SPEED = (  # in the order of the table
+    "training_step",
+    "training_step_onednn",
+    "label_store",
+    "short_runs",
+    "evaluation",
+    "chunked",
+    "augmentation",
+    "loss_surface",
+    "monitoring",
+    "gan_sampling",
+    "jit_compile",
+)
+
+
+def recorded(name):
+    """Rows of a benchmark that has been run, or none."""
+    path = ROOT / f"benchmarks/speed/results/{name}.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
 def speed_table():
-    """Median ratios of the recorded benchmarks."""
-    lines = (ROOT / "benchmarks/speed/results.jsonl").read_text().splitlines()
+    """Median ratios of the recorded benchmarks, and their inner half."""
     rows = []
-    for line in map(json.loads, lines):
-        spread = f"{line['speed_ratio_min']:.2f} to {line['speed_ratio_max']:.2f}"
-        if line["candidate"] == line["baseline"]:
-            continue
-        job = line["benchmark"].replace("_", " ")
-        name = f"{job}: {line['candidate']} (against {line['baseline']})"
-        rows.append([name, f"{line['speed_ratio_median']:.2f}", spread])
-    return markdown(["what", "speed ratio", "spread"], rows)
+    for name in SPEED:
+        for row in recorded(name):
+            if row["candidate"] == row["baseline"]:
+                continue
+            job = row["benchmark"].replace("_", " ")
+            if "members" in row:
+                job += f", m = {row['members']}"
+            job += ", oneDNN" if name.endswith("onednn") else ""
+            low, high = row["inner_half"]
+            rows.append(
+                [
+                    f"{job}: {row['candidate']} / {row['baseline']}",
+                    f"{row['speed_ratio']:.2f}",
+                    f"{low:.2f} to {high:.2f}",
+                    str(row["rounds"]),
+                ]
+            )
+    return markdown(["what", "speed ratio", "inner half", "rounds"], rows)
+
+
+def formats_table():
+    """What a record of a store costs, on real images."""
+    rows = {}
+    for row in recorded("label_store_formats"):
+        cells = rows.setdefault((row["format"], row["bytes"]), [])
+        cells += [f"{row['mean_kl']:.1e}", f"{row['same_top_class']:.2%}"]
+    body = [[f"`{name}`", str(size), *cells] for (name, size), cells in rows.items()]
+    header = ["format", "bytes", "mean KL, T = 1", "same top class"]
+    return markdown([*header, "mean KL, T = 4", "same top class"], body)
 
 
 def scores_table():
@@ -200,6 +241,7 @@ def with_tables(text):
     tables = {
         "results": results_table,
         "speed": speed_table,
+        "formats": formats_table,
         "models": models_table,
         "losses": losses_table,
         "scores": scores_table,

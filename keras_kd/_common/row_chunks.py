@@ -5,14 +5,13 @@ from keras import ops
 from keras_kd._common.backend import one_after_another, with_rows
 
 
-def fill_by_chunks(result, chunk_size, function):
-    """`result` with its rows replaced, `chunk_size` of them at a time.
+def over_chunks(rows, chunk_size, body, result):
+    """`result` after `result = body(cut, start, result)` for each chunk of the rows.
 
-    `function(cut)` gives the rows of one chunk; `cut(array)` takes those of an array
-    that go with them. The last chunk reaches back where too few rows are left, so
-    that all have one size: a row may be computed twice.
+    `cut(array)` takes the rows of an array that are in the chunk, from `start` on. The
+    last chunk reaches back where too few rows are left, so that all have one size: a
+    row may come twice.
     """
-    rows = ops.shape(result)[0]
     size = min(chunk_size, rows) if isinstance(rows, int) else _least(chunk_size, rows)
     count = (rows + chunk_size - 1) // chunk_size
 
@@ -23,9 +22,21 @@ def fill_by_chunks(result, chunk_size, function):
             rest = ops.shape(array)[1:]
             return ops.slice(array, [start, *[0] * len(rest)], [size, *rest])
 
-        return with_rows(result, start, function(cut))
+        return body(cut, start, result)
 
     return one_after_another(count, with_chunk, result)
+
+
+def fill_by_chunks(result, chunk_size, function):
+    """`result` with its rows replaced, `chunk_size` of them at a time.
+
+    `function(cut)` gives the rows of one chunk; see `over_chunks`.
+    """
+
+    def fill(cut, start, result):
+        return with_rows(result, start, function(cut))
+
+    return over_chunks(ops.shape(result)[0], chunk_size, fill, result)
 
 
 def in_chunks(function, *sides, chunk_size=1024):

@@ -32,6 +32,7 @@ from keras_kd.losses.divergences import (
 )
 from keras_kd.losses.feature_loss import FeatureLoss, TrainedFeatureLoss
 from keras_kd.losses.features import FeatureMatching, feature_matching
+from keras_kd.losses.fused_linear import fused_linear_knowledge_distillation
 from keras_kd.losses.hard_labels import (
     HardLabel,
     SampledLabel,
@@ -103,6 +104,7 @@ __all__ = [
     "decoupled_kd",
     "dist",
     "feature_matching",
+    "fused_linear_knowledge_distillation",
     "hard_label",
     "hint_loss",
     "jensen_shannon_divergence",

@@ -11,7 +11,7 @@ from keras_kd.losses.tempered import TemperedLoss, temperature_tensor, tempered
 
 
 def chunked_knowledge_distillation(
-    teacher_logits, student_logits, *, temperature=4.0, chunk_size=1024
+    teacher_logits, student_logits, *, temperature=4.0, chunk_size=256
 ):
     """`knowledge_distillation`, computed so many positions at a time.
 
@@ -31,7 +31,7 @@ def chunked_knowledge_distillation(
         student_logits: Same shape.
         temperature: T > 0, or one an example, `(batch,)`. Defaults to 4.0.
         chunk_size: How many positions at a time. Each takes about 8 arrays of
-            `classes` float32 numbers. Defaults to 1024.
+            `classes` float32 numbers. Defaults to 256.
 
     Returns:
         `(batch, ...)`, >= 0, in nats times T^2; float32, or float64 for float64 logits.
@@ -57,7 +57,7 @@ def chunked_knowledge_distillation(
     *positions, classes = ops.shape(student)
     dtype = _dtype_of_values(teacher, student)
     temperature = temperature_tensor(temperature, student, dtype)
-    temperature = _of_each_row(temperature, positions)
+    temperature = of_each_row(temperature, positions)
     student = ops.reshape(student, (-1, classes))
     teacher = ops.reshape(teacher, (ops.shape(student)[0], classes))
     values_of = _values_of_rows(teacher, temperature, chunk_size, dtype)
@@ -83,7 +83,7 @@ class ChunkedKnowledgeDistillation(TemperedLoss):
     Args:
         temperature: T > 0, or a schedule (`keras_kd.schedules`). Defaults to 4.0; for
             text with sharp teachers, 1 or 2.
-        chunk_size: How many positions are compared at a time. Defaults to 1024.
+        chunk_size: How many positions are compared at a time. Defaults to 256.
         name: Name in the logs. Defaults to `"chunked_knowledge_distillation"`.
         reduction: See `DistillationLoss`.
         dtype: See `DistillationLoss`.
@@ -103,7 +103,7 @@ class ChunkedKnowledgeDistillation(TemperedLoss):
     def __init__(
         self,
         temperature=4.0,
-        chunk_size=1024,
+        chunk_size=256,
         name="chunked_knowledge_distillation",
         reduction="sum_over_batch_size",
         dtype=None,
@@ -152,30 +152,33 @@ def _values_of_rows(teacher, temperature, chunk_size, dtype):
 
         def gradient(cut):
             of_teacher, of_student, own = compared(cut, whole)
-            gap = _gap_of_probabilities(of_teacher, of_student, own)
+            gap = gap_of_probabilities(of_teacher, of_student, own)
             scale = ops.expand_dims(own * ops.cast(cut(upstreams), dtype), axis=-1)
             found = ops.where(scale == 0, 0.0, scale * gap)  # of a NaN too
             return ops.cast(found, whole.dtype)
 
-        return fill_by_chunks(ops.zeros_like(whole), chunk_size, gradient), _refuse
+        return fill_by_chunks(
+            ops.zeros_like(whole), chunk_size, gradient
+        ), refuse_second
 
     return values_of
 
 
-def _gap_of_probabilities(teacher_logits, student_logits, temperature):
+def gap_of_probabilities(teacher_logits, student_logits, temperature):
     teacher, student, _ = tempered(teacher_logits, student_logits, temperature)
     return ops.softmax(student, axis=-1) - ops.softmax(teacher, axis=-1)
 
 
-def _refuse(*args, upstream=None):
+def refuse_second(*args, upstream=None):
     del args, upstream
     raise NotImplementedError(
-        "`chunked_knowledge_distillation` has first derivatives only, in reverse mode. "
-        "For Hessians take `KnowledgeDistillation`: its values are the same."
+        "A loss that is computed in chunks has first derivatives only, by the student "
+        "and in reverse mode. For Hessians take `KnowledgeDistillation`: its values "
+        "are the same."
     )
 
 
-def _of_each_row(temperature, positions):
+def of_each_row(temperature, positions):
     """One number as it is; one an example, for each of its positions: `(rows,)`."""
     if len(temperature.shape) == 0:
         return temperature
