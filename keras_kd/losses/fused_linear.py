@@ -81,17 +81,13 @@ def _values_of_head(teacher, temperature, chunk_size):
     teacher = [ops.stop_gradient(part) for part in teacher]
     temperature = ops.stop_gradient(temperature)
 
-    def logits_of(side, cut):
-        states, kernel, bias = side
-        return ops.matmul(cut(states), kernel) + bias
-
     def compared(student, cut):
         own = cut(temperature) if len(temperature.shape) > 0 else temperature
-        return logits_of(teacher, cut), logits_of(student, cut), own
+        return _logits_of(teacher, cut), _logits_of(student, cut), own
 
     @ops.custom_gradient
-    def values_of(states, kernel, bias):
-        student = [ops.stop_gradient(part) for part in (states, kernel, bias)]
+    def values_of(*head):
+        student = [ops.stop_gradient(part) for part in head]
 
         def values(cut, start, result):
             of_teacher, of_student, own = compared(student, cut)
@@ -99,49 +95,58 @@ def _values_of_head(teacher, temperature, chunk_size):
             return with_rows(result, start, found)
 
         def gradient(*args, upstream=None):
-            return gradients_of(
-                states, kernel, bias, args[0] if upstream is None else upstream
-            )
+            return gradients_of(*head, args[0] if upstream is None else upstream)
 
-        rows = ops.shape(states)[0]
-        empty = ops.zeros_like(states[:, 0], dtype=temperature.dtype)
+        rows = ops.shape(student[0])[0]
+        empty = ops.zeros_like(student[0][:, 0], dtype=temperature.dtype)
         return over_chunks(rows, chunk_size, values, empty), gradient
 
     @ops.custom_gradient
-    def gradients_of(states, kernel, bias, upstream):
-        student = [ops.stop_gradient(part) for part in (states, kernel, bias)]
-        upstream = ops.stop_gradient(upstream)
+    def gradients_of(*head_and_upstream):
+        *student, upstream = map(ops.stop_gradient, head_and_upstream)
 
         def gradients(cut, start, result):
-            of_states, of_kernel, of_bias, done = result
             *sides, own = compared(student, cut)
             scale = ops.expand_dims(own * ops.cast(cut(upstream), own.dtype), -1)
             gap = ops.where(scale == 0, 0.0, scale * gap_of_probabilities(*sides, own))
-            gap = ops.cast(gap, states.dtype)
-            rows = ops.matmul(gap, ops.transpose(kernel))
-            # The last chunk reaches back: rows that were summed do not count again.
-            new = start + ops.arange(ops.shape(gap)[0]) >= done
-            new = ops.expand_dims(ops.cast(new, states.dtype), 0)
-            per_unit = ops.matmul(ops.transpose(cut(student[0])) * new, gap)
-            per_class = ops.matmul(new, gap)[0]
-            return (
-                with_rows(of_states, start, rows),
-                of_kernel + ops.cast(per_unit, of_kernel.dtype),
-                of_bias + ops.cast(per_class, of_bias.dtype),
-                start + ops.shape(gap)[0],
-            )
+            return _with_chunk(result, start, gap, cut(student[0]), student[1])
 
         # Sums over many chunks in float32 at least.
         sums = [ops.zeros_like(part, dtype=temperature.dtype) for part in student[1:]]
-        start = (ops.zeros_like(states), *sums, ops.convert_to_tensor(0, "int32"))
-        found = over_chunks(ops.shape(states)[0], chunk_size, gradients, start)[:3]
-        found = [
-            ops.cast(part, like.dtype)
-            for part, like in zip(found, student, strict=True)
-        ]
-        return tuple(found), refuse_second
+        empty = ops.zeros_like(student[0]), *sums, ops.convert_to_tensor(0, "int32")
+        rows = ops.shape(student[0])[0]
+        found = over_chunks(rows, chunk_size, gradients, empty)[:3]
+        pairs = zip(found, student, strict=True)
+        found = tuple(ops.cast(part, like.dtype) for part, like in pairs)
+        return found, refuse_second
 
     return values_of
+
+
+def _logits_of(side, cut):
+    states, kernel, bias = side
+    return ops.matmul(cut(states), kernel) + bias
+
+
+def _with_chunk(result, start, gap, states, kernel):
+    """Gradients `(states, kernel, bias, rows done)` with those of one chunk added.
+
+    Args:
+        result: Of the chunks before.
+        start: Its first row.
+        gap: Gradient of its logits.
+        states: Its rows of the student's states.
+        kernel: The student's.
+    """
+    of_states, of_kernel, of_bias, done = result
+    gap = ops.cast(gap, states.dtype)
+    size = ops.shape(gap)[0]
+    # The last chunk reaches back: rows that were summed do not count again.
+    new = ops.cast(start + ops.arange(size) >= done, states.dtype)[None]
+    of_kernel += ops.cast(ops.matmul(ops.transpose(states) * new, gap), of_kernel.dtype)
+    of_bias += ops.cast(ops.matmul(new, gap)[0], of_bias.dtype)
+    rows = ops.matmul(gap, ops.transpose(kernel))
+    return with_rows(of_states, start, rows), of_kernel, of_bias, start + size
 
 
 def _head(side, states, kernel, bias):

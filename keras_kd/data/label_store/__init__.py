@@ -1,3 +1,5 @@
 """Answers of a teacher, written once and read by any job."""
 
-from keras_kd.data.label_store.label_store import LabelStore as LabelStore
+from keras_kd.data.label_store.label_store import LabelStore
+
+__all__ = ["LabelStore"]

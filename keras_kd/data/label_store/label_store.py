@@ -147,18 +147,9 @@ class LabelStore:
             ValueError: Where the folder holds a store of something else, with what.
         """
         found = answers_of(teacher, name)
-        asked = {
-            "views": checks.check_whole_number("views", views, at_least=1),
-            "batch_size": checks.check_whole_number(
-                "batch_size", batch_size, at_least=1
-            ),
-            "shard_size": checks.check_whole_number(
-                "shard_size", shard_size, at_least=1
-            ),
-            "max_kl": None,
-            "temperature": checks.check_number("temperature", temperature, above=0),
-        }
         checks.check_choice("format", format, ("auto", *FORMATS))
+        asked = _asked(views, batch_size, shard_size, temperature)
+        asked["max_kl"] = None
         if format == "auto":
             asked["max_kl"] = checks.check_number("max_kl", max_kl, above=0)
         return cls._filled(
@@ -192,7 +183,8 @@ class LabelStore:
         >>> logits = np.random.normal(size=(540, 10)).astype("float32")
         >>> store = keras_kd.data.LabelStore.from_arrays(
         ...     logits, source, "given", name="noise", format="float16")
-        >>> bool(np.allclose(store.logits([3], [0]), logits[3], atol=1e-2))
+        >>> found = store.logits(index=source.indices[3:4], view=[0])
+        >>> bool(np.allclose(found, logits[3], atol=1e-2))
         True
         """
         logits = np.asarray(logits)
@@ -210,11 +202,9 @@ class LabelStore:
             return checked(logits[view, row : row + len(inputs)])
 
         checks.check_choice("format", format, ("auto", *FORMATS))
-        asked = {"views": len(logits), "batch_size": 1024, "shard_size": 8192}
-        asked["temperature"] = 1.0
+        asked = _asked(len(logits), 1024, 8192, 1.0)
         asked["max_kl"] = max_kl if format == "auto" else None
-        mark = f"{name}"
-        return cls._filled(answer, mark, found, path, asked, (format, 10), 0)
+        return cls._filled(answer, str(name), found, path, asked, (format, 10), 0)
 
     @classmethod
     def _filled(cls, answer, fingerprint, views, path, asked, form, verbose):
@@ -227,8 +217,6 @@ class LabelStore:
             "source": views.source.name,
             "size": views.size,
             **asked,
-            "shard_size": -(-asked["shard_size"] // asked["batch_size"])
-            * asked["batch_size"],
             "num_classes": first.shape[-1],
             "teacher": fingerprint,
             "inputs": marks_of(views, asked["views"]),
@@ -369,3 +357,15 @@ class LabelStore:
         given["inputs"] = marks_of(views, self.views)
         check_same(self.manifest, given, self._folder.path)
         return views
+
+
+def _asked(views, batch_size, shard_size, temperature):
+    """What a plan says of sizes; files hold whole batches."""
+    batch_size = checks.check_whole_number("batch_size", batch_size, at_least=1)
+    shard_size = checks.check_whole_number("shard_size", shard_size, at_least=1)
+    return {
+        "views": checks.check_whole_number("views", views, at_least=1),
+        "batch_size": batch_size,
+        "shard_size": -(-shard_size // batch_size) * batch_size,
+        "temperature": checks.check_number("temperature", temperature, above=0),
+    }
