@@ -38,7 +38,9 @@ def optimizer():
 
 def teachers(count):
     keras.utils.set_random_seed(0)
-    return [keras_kd.models.CIFARResNet(56) for _ in range(count)]
+    return [
+        keras_kd.models.CIFARResNet(56, name=f"teacher_{i}") for i in range(count)
+    ]
 
 
 def new_student():

@@ -74,6 +74,9 @@ class Folder:
                 with open(own, "w") as file:
                     json.dump(content, file, indent=1)
                 os.link(own, self._file(name))  # whole or not at all, and never twice
+            except (NotImplementedError, PermissionError):  # no links on this disk
+                if not self.has(name):
+                    self.write_json(name, content)
             finally:
                 os.remove(own)
         return self.read_json(name)

@@ -85,8 +85,8 @@ class Reader:
         if self._folder.checksum(name) != checksum:
             raise ValueError(
                 f"{name} of the store {self._folder.path} is damaged: its SHA-256 is "
-                "not that of the manifest. Delete the file and its .json and write the "
-                "store once more into the same folder: what is there stays."
+                "not that of the manifest. Delete the file and write the store once "
+                "more into the same folder: what is there stays."
             )
         return array
 

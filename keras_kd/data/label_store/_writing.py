@@ -28,42 +28,47 @@ class Writing:
         self._folder = folder
         self._views = views
         self._answers = answers
-        self.plan = plan
-        self._format = format_from_config(plan["format"], plan["num_classes"])
+        self._progress = None
+        self._take(plan)
 
     def run(self, verbose):
         """Write what is missing, wait for what others write, and finish."""
-        shards = self._shards()
-        progress = keras.utils.Progbar(len(shards), verbose=verbose, unit_name="shard")
+        total = self._views.size * self.plan["views"]
+        self._progress = keras.utils.Progbar(
+            total, verbose=verbose, unit_name="example", interval=1.0
+        )
         while True:
-            while pending := self._pending():
+            while pending := self.pending():
                 for view, of_view in itertools.groupby(pending, lambda at: at[0]):
-                    for _ in self._write_view(view, [part for _, part in of_view]):
-                        left = len(self._pending())
-                        progress.update(len(shards) - left, finalize=not left)
-                if self._pending() == pending:
+                    self._write_view(view, [part for _, part in of_view])
+                if self.pending() == pending:
                     time.sleep(WAIT)  # others are at all of them
             if self._finish():
+                self._progress.update(total, finalize=True)
                 return
+
+    def pending(self):
+        """`(view, part)` of the shards that are not there."""
+        names = self._folder.names()
+        return [at for at in self._shards() if not self._is_whole(*at, names)]
 
     def _shards(self):
         parts = -(-self._views.size // self.plan["shard_size"])
         return [(v, p) for v in range(self.plan["views"]) for p in range(parts)]
 
-    def _pending(self):
-        names = self._folder.names()
-        return [at for at in self._shards() if f"{self._name(*at)}.json" not in names]
-
     def _name(self, view, part):
         return f"{_files.shard_name(view, part)}.{self._format.name}"
 
+    def _is_whole(self, view, part, names):
+        name = self._name(view, part)
+        return f"{name}.json" in names and f"{name}.npy" in names
+
     def _write_view(self, view, parts):
-        """Write those that nobody else writes; yields after each."""
+        """Write those that nobody else writes."""
         size, following = self.plan["shard_size"], None
         for part in parts:
             with self._folder.claimed(_files.shard_name(view, part)) as alive:
-                # What is known of a shard is written last: then it is whole.
-                if not alive or self._folder.has(f"{self._name(view, part)}.json"):
+                if not alive or self._is_whole(view, part, self._folder.names()):
                     continue
                 if part != following:  # opening a pass takes as long as some batches
                     batches = self._views.batches(
@@ -71,10 +76,10 @@ class Writing:
                     )
                 self._write_shard(view, part, batches, alive)
                 following = part + 1
-            yield part
 
     def _write_shard(self, view, part, batches, alive):
         size = self.plan["shard_size"]
+        before = (len(self._shards()) - len(self.pending())) * size
         first = done = part * size
         rows, indices = [], []
         statistics = Statistics(self.plan["temperature"])
@@ -88,6 +93,7 @@ class Writing:
             statistics.add(logits, self._format.decode(rows[-1]), labels)
             done += len(index)
             alive()
+            self._progress.update(min(before + done - first, self._progress.target))
         name = self._name(view, part)
         index, records = np.concatenate(indices), np.concatenate(rows)
         checksum = self._folder.write_array(f"{name}.npy", records)
@@ -96,10 +102,15 @@ class Writing:
         if not np.array_equal(index, known):  # an order of this pass alone
             own = self._folder.write_array(f"{name}.index.npy", index)
             found["index_sha256"] = own
+        # What is known of a shard is written last: then it is whole.
         self._folder.write_json(f"{name}.json", found)
 
     def _finish(self):
         """Write the manifest; False where the format turned out too coarse."""
+        plan = self._folder.read_json(_files.PLAN)
+        if plan["format"] != self.plan["format"]:  # another process found it so
+            self._take(plan)
+            return False
         records = {
             _files.shard_name(*at): self._folder.read_json(f"{self._name(*at)}.json")
             for at in self._shards()
@@ -121,6 +132,9 @@ class Writing:
         larger = smallest_format(
             logits, bound, self.plan["temperature"], self._format.record.itemsize
         )
-        self.plan = {**self.plan, "format": larger.get_config()}
+        self._take({**self.plan, "format": larger.get_config()})
         self._folder.write_json(_files.PLAN, self.plan)
-        self._format = larger
+
+    def _take(self, plan):
+        self.plan = plan
+        self._format = format_from_config(plan["format"], plan["num_classes"])

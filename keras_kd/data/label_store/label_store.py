@@ -234,8 +234,9 @@ class LabelStore:
             check_same({"format": plan["format"]["name"]}, {"format": form[0]}, path)
         if verbose:
             print(described(plan, path))
-        if not folder.has(_files.MANIFEST):
-            Writing(folder, views, answer, plan).run(1 if verbose else 0)
+        writing = Writing(folder, views, answer, plan)
+        if not folder.has(_files.MANIFEST) or writing.pending():
+            writing.run(1 if verbose else 0)
         return cls(path)
 
     def logits(self, index, view):

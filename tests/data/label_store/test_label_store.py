@@ -361,6 +361,13 @@ def test_a_missing_shard_is_refused_at_once(folder):
         LabelStore(folder)
 
 
+def test_a_shard_is_written_again_as_the_message_says(folder, shared):
+    (folder / SHARD).unlink()
+    found = write(folder)
+    found.verify()
+    assert_array_equal(found.logits([40], [1]), shared.logits([40], [1]))
+
+
 def test_a_manifest_leads_nowhere_else(folder, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     outside = "../outside"
