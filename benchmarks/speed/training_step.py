@@ -38,9 +38,7 @@ def optimizer():
 
 def teachers(count):
     keras.utils.set_random_seed(0)
-    return [
-        keras_kd.models.CIFARResNet(56, name=f"teacher_{i}") for i in range(count)
-    ]
+    return [keras_kd.models.CIFARResNet(56, name=f"teacher_{i}") for i in range(count)]
 
 
 def new_student():
