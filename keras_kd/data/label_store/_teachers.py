@@ -65,6 +65,19 @@ def _of_models(teacher):
             "live."
         )
 
+    stateful = [
+        layer.name
+        for member in teacher.members
+        for layer in member._flatten_layers()
+        if getattr(layer, "stateful", False)
+    ]
+    if stateful:
+        raise ValueError(
+            "The answers of a store are of single examples, and those of this teacher "
+            f"depend on the batch before: its layers {stateful} are stateful. Build it "
+            "with `stateful=False`, and give it the same weights."
+        )
+
     def answer(inputs):
         with fused_batch_norm():
             logits = teacher(inputs, training=False)

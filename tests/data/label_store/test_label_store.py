@@ -415,10 +415,20 @@ TWO_OUTPUTS = keras.Model(
 )
 
 
+STATEFUL = keras.Sequential(
+    [
+        keras.Input((6, 6, 1), batch_size=32),
+        keras.layers.Reshape((6, 6)),
+        keras.layers.LSTM(3, stateful=True, name="memory"),
+    ]
+)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"teacher": 3}, "must be a keras.Model"),
+        ({"teacher": STATEFUL}, r"\['memory'\] are stateful"),
         ({"teacher": lambda x: x}, "Give it a `name`"),
         ({"teacher": lambda x: x, "name": "t"}, "logits of shape"),
         ({"teacher": lambda x: np.full((len(x), 3), np.nan), "name": "t"}, "finite"),
@@ -429,7 +439,7 @@ TWO_OUTPUTS = keras.Model(
         ({"format": "auto", "max_kl": 0}, "max_kl"),
         ({"pipeline": lambda d: d.filter(lambda e: e["index"] > 3)}, "filter"),
     ],
-    ids="number nameless shape nan outputs source views format bound filter".split(),
+    ids="int stateful name shape nan outputs source views format bound filter".split(),
 )
 def test_what_cannot_be_stored_is_refused_with_the_reason(tmp_path, given, message):
     with pytest.raises((ValueError, TypeError), match=message):
