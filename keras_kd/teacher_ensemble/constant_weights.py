@@ -26,9 +26,10 @@ class ConstantWeights:
     Keras neither tracks nor saves it.
     """
 
-    def __init__(self, models):
+    def __init__(self, models, now=None):
+        """`now`: what a thread's calls of the models read their `scope` off."""
         self._models = models
-        self.now = threading.local()  # `scope`, of calls of the models
+        self.now = threading.local() if now is None else now
 
     def pay(self):
         """Whether a function of these models runs faster with constants: on a CPU."""

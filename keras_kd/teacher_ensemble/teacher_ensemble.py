@@ -2,6 +2,7 @@
 
 import collections.abc
 import os
+import threading
 
 import keras
 from keras import ops
@@ -115,7 +116,7 @@ class TeacherEnsemble(keras.Model):
         ]
         self._members = Members(members)
         self._states = CarriedState(members)
-        self._constants = ConstantWeights(members)
+        self._calls = threading.local()  # `scope`, where weights are constants
         self.built = True
 
     @property
@@ -147,7 +148,8 @@ class TeacherEnsemble(keras.Model):
             make: Function that gives a function that calls this teacher and is not
                 traced yet. It is asked once more if weights have changed since.
         """
-        return WhileConstant(self._constants, make) if self._constants.pay() else make()
+        weights = ConstantWeights(self._members.models, self._calls)
+        return WhileConstant(weights, make) if weights.pay() else make()
 
     def start_pass(self):
         """Let stateful RNNs start a pass over a set from their members' own states."""
@@ -191,7 +193,7 @@ class TeacherEnsemble(keras.Model):
         """Inference that changes nothing of the model."""
         inputs = inputs_for(member, inputs)
         states = self._states.of(member) if self._states.present else ()
-        scope = getattr(self._constants.now, "scope", keras.StatelessScope)
+        scope = getattr(self._calls, "scope", keras.StatelessScope)
         with unchanged(member, states, scope) as scope:
             outputs = member(inputs, training=False)
         if states:
