@@ -58,25 +58,7 @@ def answers_of(teacher, name=None):
 
 
 def _of_models(teacher):
-    if teacher.is_multi_label(None):
-        raise ValueError(
-            "A store keeps distributions over alternatives, and this teacher is "
-            "multi-label: its classes are independent, a sigmoid each. Distil from it "
-            "live."
-        )
-
-    stateful = [
-        layer.name
-        for member in teacher.members
-        for layer in member._flatten_layers()
-        if getattr(layer, "stateful", False)
-    ]
-    if stateful:
-        raise ValueError(
-            "The answers of a store are of single examples, and those of this teacher "
-            f"depend on the batch before: its layers {stateful} are stateful. Build it "
-            "with `stateful=False`, and give it the same weights."
-        )
+    _check_storable(teacher)
 
     def answer(inputs):
         with fused_batch_norm():
@@ -101,3 +83,26 @@ def _of_models(teacher):
     }
     mark = fingerprint_of_models(teacher.members, settings)
     return Answers(lambda inputs: function(tf.convert_to_tensor(inputs)), mark)
+
+
+def _check_storable(teacher):
+    """Raise unless it gives one distribution an example, whatever came before."""
+    if teacher.is_multi_label(None):
+        raise ValueError(
+            "A store keeps distributions over alternatives, and this teacher is "
+            "multi-label: its classes are independent, a sigmoid each. Distil from it "
+            "live."
+        )
+
+    stateful = [
+        layer.name
+        for member in teacher.members
+        for layer in member._flatten_layers()
+        if getattr(layer, "stateful", False)
+    ]
+    if stateful:
+        raise ValueError(
+            "The answers of a store are of single examples, and those of this teacher "
+            f"depend on the batch before: its layers {stateful} are stateful. Build it "
+            "with `stateful=False`, and give it the same weights."
+        )
