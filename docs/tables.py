@@ -45,7 +45,7 @@ def results_table():
 
 SPEED = (  # in the order of the table
     "training_step",
-    "training_step_onednn",
+    "onednn",
     "label_store",
     "short_runs",
     "evaluation",
@@ -74,7 +74,6 @@ def speed_table():
             job = row["benchmark"].replace("_", " ")
             if "members" in row:
                 job += f", m = {row['members']}"
-            job += ", oneDNN" if name.endswith("onednn") else ""
             low, high = row["inner_half"]
             rows.append(
                 [

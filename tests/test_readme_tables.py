@@ -1,7 +1,12 @@
 """Numbers in README.md are those of the recorded runs."""
 
 import importlib.util
+import inspect
 from pathlib import Path
+
+from keras_kd.data import LabelStore
+from keras_kd.distiller import small_arrays
+from keras_kd.teacher_ensemble import constant_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,3 +29,12 @@ def test_tables_replace_what_stands_between_their_marks():
     assert "old" not in written
     assert written.startswith("a\n<!-- speed: x -->\n| what |")
     assert written.endswith("<!-- end of speed -->\nb")
+
+
+def test_limits_in_the_text_are_those_of_the_code():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    small = small_arrays.MAX_EXAMPLES, small_arrays.MAX_BYTES // 2**20
+    assert "({:,} examples, {} MiB)".format(*small) in text
+    assert f"up to {constant_weights.MAX_BYTES // 2**20} MiB a member" in text
+    share = inspect.signature(LabelStore.check).parameters["share"].default
+    assert f"`store.check(...)` recomputes {share:.0%}".replace("%", " %") in text

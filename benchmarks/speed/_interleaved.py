@@ -96,8 +96,6 @@ def record(name, rows, args):
         "cpu": _cpu(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"),
     }
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1":  # a table of its own
-        name += "_onednn"
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"machine": machine, "rows": rows}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")

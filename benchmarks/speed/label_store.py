@@ -3,7 +3,8 @@
 1. `fit` of a Distiller from a store against `fit` of the student alone in Keras, on the
    same views of CIFAR-sized images. The size of the ensemble does not matter: a batch
    brings one row of logits an image, whoever gave it.
-2. `LabelStore.write` in float32 against the teacher's own `predict` on the same views.
+2. `LabelStore.write` in float32 against the teacher's own `predict` on the same views
+   (`--images` of them). Each turn starts anew, which takes some seconds of its own.
 3. With `--teacher FILE`, a trained model of 100 classes: bytes a view and the mean KL
    from the exact answers of each format on real CIFAR-100 images, at T = 1 and 4.
 
@@ -112,6 +113,8 @@ def formats(teacher, size):
     source = data.subsample(data.load("cifar100"), size, seed=0)
     views = batches_of(source, 500, shuffle=False)
     logits = teacher.predict(views, verbose=0)
+    accuracy = float((logits.argmax(-1) == source.labels).mean())
+    print(json.dumps({"teacher_accuracy": accuracy}), flush=True)
     fitted, tried = logits[:1024], logits[1024:]
     rows = []
     for temperature in (1.0, 4.0):
@@ -124,6 +127,7 @@ def formats(teacher, size):
                 "temperature": temperature,
                 "mean_kl": float(divergences(tried, stored, temperature).mean()),
                 "same_top_class": float((tried.argmax(-1) == stored.argmax(-1)).mean()),
+                "teacher_accuracy": accuracy,
             }
             rows.append(row)
             print(json.dumps(row), flush=True)
@@ -131,9 +135,11 @@ def formats(teacher, size):
 
 
 def main():
-    args = arguments(__doc__, teacher="")
-    source = source_of_noise(args.steps * args.batch_size)
-    record("label_store", training(source, args) + writing(source, args), args)
+    args = arguments(__doc__, teacher="", images=4096)
+    rows = training(source_of_noise(args.steps * args.batch_size), args)
+    images = args.batch_size if args.quick else args.images
+    rows += writing(source_of_noise(images), args)
+    record("label_store", rows, args)
     if args.teacher:
         teacher = keras.saving.load_model(args.teacher)
         record("label_store_formats", formats(teacher, 4096), args)

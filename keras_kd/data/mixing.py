@@ -269,11 +269,6 @@ def _on_float_batches(name, function, labelled=False):
     def apply(dataset):
         image = _examples.check_images(dataset, name, batched=True)
         _examples.check_float(image, name)
-        if "teacher_logits" in dataset.element_spec:
-            raise ValueError(
-                f"`{name}` makes mixed images, but 'teacher_logits' are stored answers "
-                "to the images before. Mix without a store, with a live teacher."
-            )
         if labelled and "label" not in dataset.element_spec:
             raise ValueError(
                 f"`{name}` mixes labels, but the examples have none. Use "

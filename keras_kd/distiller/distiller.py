@@ -33,7 +33,7 @@ class Distiller(KerasTrainer, keras.Model):
     (`agreement`, `teacher_student_kl`).
 
     The arguments are those of `keras.distillation.Distiller`. The student trains in
-    place and stays a plain model; teachers never change and no checkpoint has them.
+    place, a plain model; teachers never change, and no training checkpoint has them.
 
     Args:
         teacher: A built `keras.Model` that gives logits, a list of them (averaged as

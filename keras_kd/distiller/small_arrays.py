@@ -68,10 +68,11 @@ def small_set(arrays, batch_size, shuffle):
     batch_size = 32 if batch_size is None else batch_size
     x, y, sample_weight = arrays
     known = (np.ndarray, tf.Tensor)
-    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
+    parts = [part for part in arrays if part is not None]
+    leaves = keras.tree.flatten(parts)  # an optional input that is None is not plain
     if shuffle not in (True, False) or x is None:
         return None
-    if keras.tree.is_nested(y) and sample_weight is not None:
+    if sample_weight is not None and (y is None or keras.tree.is_nested(y)):
         return None  # Keras spreads one weight over all outputs
     if not all(isinstance(leaf, known) and _is_plain(leaf) for leaf in leaves):
         return None
@@ -80,7 +81,7 @@ def small_set(arrays, batch_size, shuffle):
         return None
     if sum(int(np.prod(a.shape)) * _item_size(a) for a in leaves) > MAX_BYTES:
         return None
-    parts = _of_floatx([part for part in arrays if part is not None])
+    parts = _of_floatx(parts)
     dataset = tf.data.Dataset.from_tensor_slices(
         parts if len(parts) > 1 or keras.tree.is_nested(x) else parts[0]
     )

@@ -157,9 +157,8 @@ def _values_of_rows(teacher, temperature, chunk_size, dtype):
             found = ops.where(scale == 0, 0.0, scale * gap)  # of a NaN too
             return ops.cast(found, whole.dtype)
 
-        return fill_by_chunks(
-            ops.zeros_like(whole), chunk_size, gradient
-        ), refuse_second
+        empty = ops.zeros_like(whole)
+        return fill_by_chunks(empty, chunk_size, gradient), refuse_second
 
     return values_of
 

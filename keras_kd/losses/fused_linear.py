@@ -6,6 +6,7 @@ from keras import ops
 from keras_kd._common.backend import with_rows
 from keras_kd._common.checks import check_whole_number
 from keras_kd._common.row_chunks import over_chunks
+from keras_kd.losses._sides import of_sizes_of
 from keras_kd.losses.chunked import gap_of_probabilities, of_each_row, refuse_second
 from keras_kd.losses.logits import knowledge_distillation
 from keras_kd.losses.tempered import temperature_tensor
@@ -68,6 +69,8 @@ def fused_linear_knowledge_distillation(
     teacher = _head("teacher", teacher_states, teacher_kernel, teacher_bias)
     student = _head("student", student_states, student_kernel, student_bias)
     _check_both(teacher, student)
+    axes = range(len(student[0].shape) - 1)
+    teacher[0] = of_sizes_of(student[0], teacher[0], axes)
     *positions, _ = ops.shape(student[0])
     temperature = temperature_tensor(temperature, student[0], _dtype(teacher, student))
     temperature = of_each_row(temperature, positions)

@@ -95,13 +95,16 @@ def test_structures_are_those_that_keras_gives():
         (np.array([None] * 21), Y, None),
         (tf.constant(["text"] * 21), Y, None),
         (X, {"a": Y, "b": Y}, W),
+        (X, None, W),
+        ({"a": X, "optional": None}, Y, None),
         (np.float32(1.0), None, None),
         (keras.Input((4,)), None, None),
         (tf.RaggedTensor.from_row_lengths(X[:, 0], [1] * 21), Y, None),
     ],
-    ids=lambda arrays: str(
-        keras.tree.map_structure(lambda a: type(a).__name__, arrays)
-    ),
+    ids=(
+        "none lengths empty labels text objects tensor weights unlabelled optional "
+        "number symbol ragged"
+    ).split(),
 )
 def test_what_is_not_plain_and_small_is_left_to_keras(arrays):
     assert small_set(arrays, 8, shuffle=True) is None

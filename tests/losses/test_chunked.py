@@ -1,8 +1,6 @@
 """Knowledge distillation in chunks: the oracle, the unchunked form, and the memory."""
 
 import importlib.util
-import os
-import subprocess
 import sys
 from itertools import product
 
@@ -14,6 +12,7 @@ from keras import ops
 from logit_sides import DTYPES, all_sides, differences, rounded, sides_by_kind
 from numpy.testing import assert_allclose
 from oracles import logits as oracles
+from own_process import PEAK, run
 
 import keras_kd
 from keras_kd import losses
@@ -222,19 +221,6 @@ def test_in_the_distiller_masked_positions_do_not_count():
         assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
 
 
-def run(script, *arguments, **environment):
-    """What a script prints in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
 def test_a_row_that_does_not_count_has_no_gradient_whatever_it_holds(wrap):
     rng = np.random.default_rng(0)
@@ -294,31 +280,6 @@ def test_on_jax_it_is_the_same():
 
 ROWS, CLASSES = 8192, 5000
 ARRAY = ROWS * CLASSES * 4 / 2**20  # 156 MiB
-# ru_maxrss starts at what the parent process had, Linux's VmHWM does not. Making the
-# inputs raises it, so each step starts a new one. The allocator keeps much of what it
-# got, so the chunked form comes first.
-PEAK = '''
-import functools
-import sys
-
-import numpy as np
-
-from keras_kd import losses
-
-rows, classes = map(int, sys.argv[1:3])
-
-def memory(kind):
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if kind in line) / 1024
-
-def peak_of(run):
-    """MiB above what the logits, the models and the programs take already."""
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # VmHWM is what VmRSS is
-    before = memory("VmRSS")
-    result = run()
-    return memory("VmHWM") - before, result
-'''
 OF_THE_LOSS = f"""{PEAK}
 import tensorflow as tf
 

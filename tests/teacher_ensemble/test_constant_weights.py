@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
-from small_models import sparse_cross_entropy
+from small_models import TraceCounter, sparse_cross_entropy
 
 import keras_kd
 from keras_kd.teacher_ensemble import constant_weights
@@ -134,6 +134,24 @@ def test_a_change_is_noticed_at_the_next_step(moment):
         return [*found, *run(model, epochs=1)]
 
     assert_same(training(), training(run_eagerly=True))
+
+
+def test_no_trace_after_the_first_epoch():
+    """Over partial batches and a changed temperature; a changed weight costs one."""
+    counter, teacher = TraceCounter(), network("a")
+    student = network("student", seed=5, extra=[counter])
+    loss = keras_kd.losses.KnowledgeDistillation()
+    model = keras_kd.Distiller(teacher, student, loss)
+    model.compile(keras.optimizers.SGD(0.05), sparse_cross_entropy())
+    options = {"batch_size": 9, "verbose": 0}  # and one of 6
+    model.fit(X, Y, **options)
+    counter.reset()
+    model.distillation_losses[0].temperature = 2.0
+    model.fit(X, Y, epochs=2, **options)
+    assert counter.traces == 0
+    shift(teacher)
+    model.fit(X, Y, epochs=2, **options)
+    assert counter.traces == 1
 
 
 def test_a_new_compile_takes_the_weights_of_then():

@@ -63,23 +63,39 @@ class Folder:
             return None
         except ValueError as error:
             raise ValueError(
-                f"{self._file(name)} is damaged: {error}. Write the store anew."
+                f"{self._file(name)} is damaged: {error}. Delete it and write the "
+                "store once more into the same folder: what is there stays."
             ) from error
 
     def create_json(self, name, content):
         """Write a file unless there is one; what stands there then."""
-        with contextlib.suppress(FileExistsError):
-            own = self._file(f".{name}.{socket.gethostname()}.{os.getpid()}")
-            try:
-                with open(own, "w") as file:
-                    json.dump(content, file, indent=1)
-                os.link(own, self._file(name))  # whole or not at all, and never twice
-            except (NotImplementedError, PermissionError):  # no links on this disk
-                if not self.has(name):
-                    self.write_json(name, content)
-            finally:
-                os.remove(own)
+        own = f".{name}.{socket.gethostname()}.{os.getpid()}"
+        self.write_json(own, content)
+        try:
+            os.link(self._file(own), self._file(name))  # whole, and never twice
+        except FileExistsError:
+            pass
+        except OSError:  # a disk without links: two processes may both write it
+            if not self.has(name):
+                self.write_json(name, content)
+        finally:
+            os.remove(self._file(own))
         return self.read_json(name)
+
+    def write_sealed(self, name, content):
+        """Write JSON with a checksum of itself."""
+        self.write_json(name, sealed(content))
+
+    def read_sealed(self, name):
+        """What `write_sealed` wrote, None where there is nothing."""
+        content = self.read_json(name)
+        if content is not None and content != sealed(content):
+            raise ValueError(
+                f"{self._file(name)} is damaged: it is not what its own checksum says. "
+                "Delete it and write the store once more into the same folder: what is "
+                "there stays."
+            )
+        return content
 
     def write_array(self, name, array):
         """Write `name` and give its SHA-256."""
@@ -152,6 +168,13 @@ def _is_abandoned(file):
     except PermissionError:
         return False
     return int(owner["process"]) == os.getpid() and silent > SILENT
+
+
+def sealed(content):
+    """The dict with the SHA-256 of the rest of it under "sha256"."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    text = json.dumps(rest, sort_keys=True)
+    return {**rest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def sha256_of(path):

@@ -31,6 +31,7 @@ _MEANINGS = {
     "temperature": "`temperature`",
     "teacher": "the teacher (its weights, or its `name`)",
     "format": "the format",
+    "k": "`k`, the classes of top_k",
 }
 
 
@@ -81,11 +82,22 @@ def check_same(known, given, path):
                 "or the source differs. Give the pipeline that it was written with, "
                 "or write a store of this one."
             )
-    if "answers" in given and difference(given["answers"], known["answers"]):
+    answers = given.get("answers", known["answers"])
+    if difference(answers, known["answers"]) is not None:
         raise ValueError(
             f"The store {path} is of another teacher: its answers to the first views "
             "differ. Give the teacher that it was written with, or another folder."
         )
+
+
+def check_same_format(plan, name, k, path):
+    """Raise where a format is asked for by name and the store has another."""
+    if name == "auto":
+        return
+    known, given = {"format": plan["format"]["name"]}, {"format": name}
+    if name == "top_k":
+        known["k"], given["k"] = plan["format"].get("k"), min(k, plan["num_classes"])
+    check_same({**plan, **known}, given, path)
 
 
 def described(plan, path):

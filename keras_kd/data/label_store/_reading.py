@@ -5,7 +5,6 @@ import functools
 import numpy as np
 
 from keras_kd.data.label_store import _files
-from keras_kd.data.label_store._views import rows_of_index
 from keras_kd.data.label_store.formats import format_from_config
 
 OPEN_SHARDS = 1024  # mapped at once; an unmapped one is checked anew
@@ -23,11 +22,10 @@ class Reader:
     def __init__(self, folder, manifest):
         self._folder = folder
         self._manifest = manifest
-        self._size, self._shard_size = (
-            int(manifest[key]) for key in ("size", "shard_size")
-        )
+        self._shard_size = int(manifest["shard_size"])
+        self._parts = -(-int(manifest["size"]) // self._shard_size)
         self.format = format_from_config(manifest["format"], manifest["num_classes"])
-        self.index = folder.open_array(_files.INDEX)
+        self.index = self._checked(_files.INDEX, manifest["index_sha256"])
         self.shard = functools.lru_cache(OPEN_SHARDS)(self._checked_shard)
         self._order = functools.lru_cache(OPEN_ORDERS)(self._order_of)
         self._check_complete()
@@ -46,9 +44,7 @@ class Reader:
                            self.format.record.base)  # fmt: skip
         for one in np.unique(view):
             of_view = np.flatnonzero(view == one)
-            rows = rows_of_index(
-                self._order(int(one)), index[of_view], self._folder.path
-            )
+            rows = self._rows(int(one), index[of_view])
             parts = rows // self._shard_size
             for part in np.unique(parts):
                 chosen = parts == part
@@ -67,8 +63,8 @@ class Reader:
 
     def shards(self):
         """`(view, part)` of each shard."""
-        parts = -(-self._size // self._shard_size)
-        return [(v, p) for v in range(self._manifest["views"]) for p in range(parts)]
+        views = range(self._manifest["views"])
+        return [(view, part) for view in views for part in range(self._parts)]
 
     def _known(self, view, part):
         return self._manifest["shards"][_files.shard_name(view, part)]
@@ -90,10 +86,23 @@ class Reader:
             )
         return array
 
+    def _rows(self, view, index):
+        """In which records of a view some examples stand."""
+        ascending, rows = self._order(view)
+        places = np.minimum(np.searchsorted(ascending, index), len(rows) - 1)
+        missing = ascending[places] != index
+        if missing.any():
+            raise KeyError(
+                f"The store {self._folder.path} has no answers for example "
+                f"{int(index[missing][0])}. It was written from another set or another "
+                "pipeline."
+            )
+        return rows[places]
+
     def _order_of(self, view):
-        """The examples of a view in the order of its records."""
+        """`(numbers of the examples of a view, ascending; their records)`."""
         own = []
-        for _, part in [at for at in self.shards() if at[0] == view]:
+        for part in range(self._parts):
             known = self._known(view, part)
             first = part * self._shard_size
             order = self.index[first : first + self._shard_size]
@@ -101,7 +110,9 @@ class Reader:
                 name = f"{self._name(view, part)}.index.npy"
                 order = self._checked(name, known["index_sha256"])
             own.append(order)
-        return np.concatenate(own)
+        index = np.concatenate(own)
+        rows = np.argsort(index, kind="stable")
+        return index[rows], rows
 
     def _check_complete(self):
         names = self._folder.names()

@@ -1,6 +1,5 @@
 """The views of a source, in order and batched: what a store is written from."""
 
-import numpy as np
 import tensorflow as tf
 
 from keras_kd._common.batch import without_waiting
@@ -22,8 +21,6 @@ class Views:
         pipeline: Function from a dataset of examples to one of examples; see
             `LabelStore.write`.
     """
-
-    size = None
 
     def __init__(self, source, pipeline):
         if not isinstance(source, Source):
@@ -78,7 +75,7 @@ class Views:
 
 def _parts(batch):
     inputs = {k: v for k, v in batch.items() if k not in ("temperature", "label")}
-    x = inputs_and_labels({**inputs})[0]
+    x = inputs_and_labels(inputs)[0]
     labels = batch.get("label")
     if labels is None:
         labels = tf.fill([tf.shape(x)[0]], -1)
@@ -86,17 +83,3 @@ def _parts(batch):
         known = tf.reduce_sum(labels, -1) > 0
         labels = tf.where(known, tf.argmax(labels, -1), -1)
     return batch["index"], x, tf.cast(labels, tf.int64)
-
-
-def rows_of_index(index, wanted, name):
-    """Rows in which some examples stand; an error names one that is not there."""
-    order = np.argsort(index, kind="stable")
-    places = np.searchsorted(index, wanted, sorter=order)
-    rows = order[np.minimum(places, len(order) - 1)]
-    missing = index[rows] != wanted
-    if missing.any():
-        raise KeyError(
-            f"The store has no answers for example {int(wanted[missing][0])} "
-            f"({name}). It was written from another set or another pipeline."
-        )
-    return rows

@@ -37,15 +37,14 @@ class Writing:
         self._progress = keras.utils.Progbar(
             total, verbose=verbose, unit_name="example", interval=1.0
         )
-        while True:
-            while pending := self.pending():
-                for view, of_view in itertools.groupby(pending, lambda at: at[0]):
-                    self._write_view(view, [part for _, part in of_view])
-                if self.pending() == pending:
-                    time.sleep(WAIT)  # others are at all of them
-            if self._finish():
-                self._progress.update(total, finalize=True)
-                return
+        while (pending := self.pending()) or not self._finish():
+            for view, of_view in itertools.groupby(pending, lambda at: at[0]):
+                self._write_view(view, [part for _, part in of_view])
+            if pending and self.pending() == pending:
+                time.sleep(WAIT)  # others are at all of them
+            # Another process may have found the format too coarse meanwhile.
+            self._take(self._folder.read_json(_files.PLAN))
+        self._progress.update(total, finalize=True)
 
     def pending(self):
         """`(view, part)` of the shards that are not there."""
@@ -107,10 +106,6 @@ class Writing:
 
     def _finish(self):
         """Write the manifest; False where the format turned out too coarse."""
-        plan = self._folder.read_json(_files.PLAN)
-        if plan["format"] != self.plan["format"]:  # another process found it so
-            self._take(plan)
-            return False
         records = {
             _files.shard_name(*at): self._folder.read_json(f"{self._name(*at)}.json")
             for at in self._shards()
@@ -121,7 +116,7 @@ class Writing:
             self._take_larger_format()
             return False
         manifest = {**self.plan, **found, "shards": records}
-        self._folder.write_json(_files.MANIFEST, manifest)
+        self._folder.write_sealed(_files.MANIFEST, manifest)
         self._folder.remove_shards_but(self._format.name)
         return True
 

@@ -1,5 +1,6 @@
 """Answers of a teacher on views of a set, kept in files that any job can read."""
 
+import functools
 import os
 
 import numpy as np
@@ -12,6 +13,7 @@ from keras_kd.data.label_store._fingerprints import ROWS, mark_of_inputs
 from keras_kd.data.label_store._plan import (
     DRIFT,
     check_same,
+    check_same_format,
     chosen_format,
     described,
     drift,
@@ -71,7 +73,7 @@ class LabelStore:
 
     def __init__(self, path):
         self._folder = _files.Folder(path)
-        manifest = self._folder.read_json(_files.MANIFEST)
+        manifest = self._folder.read_sealed(_files.MANIFEST)
         if manifest is None:
             begun = self._folder.has(_files.PLAN)
             raise FileNotFoundError(
@@ -147,11 +149,7 @@ class LabelStore:
             ValueError: Where the folder holds a store of something else, with what.
         """
         found = answers_of(teacher, name)
-        checks.check_choice("format", format, ("auto", *FORMATS))
-        asked = _asked(views, batch_size, shard_size, temperature)
-        asked["max_kl"] = None
-        if format == "auto":
-            asked["max_kl"] = checks.check_number("max_kl", max_kl, above=0)
+        asked = _asked(views, batch_size, shard_size, temperature, format, max_kl)
         return cls._filled(
             lambda inputs, view, row: found(inputs),
             found.fingerprint,
@@ -164,14 +162,24 @@ class LabelStore:
 
     @classmethod
     def from_arrays(
-        cls, logits, source, path, *, name, pipeline=None, format="auto", max_kl=1e-3
+        cls,
+        logits,
+        source,
+        path,
+        *,
+        name,
+        pipeline=None,
+        format="auto",
+        max_kl=1e-3,
+        temperature=1.0,
+        k=10,
     ):
         """A store of answers that are there already.
 
         Args:
             logits: `(size, classes)`, or `(views, size, classes)`, in the order of
                 `source.indices`, floats.
-            source, path, pipeline, format, max_kl: As for `write`.
+            source, path, pipeline, format, max_kl, temperature, k: As for `write`.
             name: What tells this teacher from others.
 
         Returns:
@@ -201,10 +209,8 @@ class LabelStore:
         def answer(inputs, view, row):
             return checked(logits[view, row : row + len(inputs)])
 
-        checks.check_choice("format", format, ("auto", *FORMATS))
-        asked = _asked(len(logits), 1024, 8192, 1.0)
-        asked["max_kl"] = max_kl if format == "auto" else None
-        return cls._filled(answer, str(name), found, path, asked, (format, 10), 0)
+        asked = _asked(len(logits), 1024, 8192, temperature, format, max_kl)
+        return cls._filled(answer, str(name), found, path, asked, (format, k), 0)
 
     @classmethod
     def _filled(cls, answer, fingerprint, views, path, asked, form, verbose):
@@ -226,12 +232,13 @@ class LabelStore:
         if plan is None:
             sample = answer(views.first_rows(0, SAMPLE), 0, 0)
             chosen = chosen_format(*form, sample, asked)
-            folder.write_array(_files.INDEX, order_of(views))
-            plan = {**asked, "format": chosen.get_config()}
+            index = folder.write_array(_files.INDEX, order_of(views))
+            plan = {**asked, "format": chosen.get_config(), "index_sha256": index}
             plan = folder.create_json(_files.PLAN, plan)
         check_same(plan, asked, path)
-        if form[0] != "auto":
-            check_same({"format": plan["format"]["name"]}, {"format": form[0]}, path)
+        check_same_format(plan, *form, path)
+        if not folder.has(_files.INDEX):
+            folder.write_array(_files.INDEX, order_of(views))
         if verbose:
             print(described(plan, path))
         writing = Writing(folder, views, answer, plan)
@@ -286,35 +293,8 @@ class LabelStore:
 
         examples = source.examples(shuffle, seed, initial_epoch, initial_step)
         batches = views.through(examples.map(go_round)).batch(batch_size)
-        found = batches.apply(self.answers()).map(inputs_and_labels)
+        found = _examples.mapped(batches, self._with_answers).map(inputs_and_labels)
         return found.prefetch(tf.data.AUTOTUNE)
-
-    def answers(self):
-        """A transformation that adds stored answers to examples.
-
-        It looks at "index" and "view" alone. Whether the images are those that the
-        teacher has seen is checked by `dataset` and `check`, not here.
-
-        Returns:
-            A function for `Dataset.apply`, on batches: adds the key "teacher_logits".
-        """
-
-        def lookup(batch):
-            logits = tf.numpy_function(
-                self._reader.logits, [batch["index"], batch["view"]], tf.float32
-            )
-            logits.set_shape([batch["index"].shape[0], self.num_classes])
-            return {**batch, "teacher_logits": logits}
-
-        def apply(dataset):
-            spec = _examples.check_examples(dataset, "LabelStore.answers")
-            if not _examples.is_batch(spec):
-                raise ValueError(
-                    "`LabelStore.answers` works on batches: call `.batch(size)` before."
-                )
-            return _examples.mapped(dataset, lookup)
-
-        return apply
 
     def check(self, teacher, source, pipeline=None, *, share=0.01, name=None):
         """Recompute a share of the answers, and refuse a store that has drifted.
@@ -330,6 +310,7 @@ class LabelStore:
         Raises:
             ValueError: Where teacher or pipeline are others, or that KL is above 1e-4.
         """
+        checks.check_number("share", share, above=0, at_most=1)
         views = self._checked_views(source, pipeline)
         found = answers_of(teacher, name)
         given = {"teacher": found.fingerprint}
@@ -352,6 +333,13 @@ class LabelStore:
         """
         self._reader.verify()
 
+    def _with_answers(self, batch):
+        logits = tf.numpy_function(
+            self._reader.logits, [batch["index"], batch["view"]], tf.float32
+        )
+        logits.set_shape([batch["index"].shape[0], self.num_classes])
+        return {**batch, "teacher_logits": logits}
+
     def _checked_views(self, source, pipeline):
         views = Views(source, pipeline)
         given = {"source": source.name, "size": views.size}
@@ -360,13 +348,16 @@ class LabelStore:
         return views
 
 
-def _asked(views, batch_size, shard_size, temperature):
-    """What a plan says of sizes; files hold whole batches."""
-    batch_size = checks.check_whole_number("batch_size", batch_size, at_least=1)
-    shard_size = checks.check_whole_number("shard_size", shard_size, at_least=1)
+def _asked(views, batch_size, shard_size, temperature, format, max_kl):
+    """What a plan says beforehand; files hold whole batches."""
+    checks.check_choice("format", format, ("auto", *FORMATS))
+    whole = functools.partial(checks.check_whole_number, at_least=1)
+    above_zero = functools.partial(checks.check_number, above=0)
+    batch_size = whole("batch_size", batch_size)
     return {
-        "views": checks.check_whole_number("views", views, at_least=1),
+        "views": whole("views", views),
         "batch_size": batch_size,
-        "shard_size": -(-shard_size // batch_size) * batch_size,
-        "temperature": checks.check_number("temperature", temperature, above=0),
+        "shard_size": -(-whole("shard_size", shard_size) // batch_size) * batch_size,
+        "temperature": above_zero("temperature", temperature),
+        "max_kl": above_zero("max_kl", max_kl) if format == "auto" else None,
     }

@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles.calibration import expected_calibration_error
 from scipy.special import rel_entr, softmax
@@ -16,6 +15,7 @@ from small_models import sparse_cross_entropy
 import keras_kd
 from keras_kd import data
 from keras_kd.data.label_store import _writing, label_store
+from keras_kd.data.label_store._files import sealed
 
 LabelStore = data.LabelStore
 SIZE, VIEWS = 100, 2
@@ -303,17 +303,13 @@ def test_mixing_that_the_store_has_not_seen_is_refused(shared):
 
     with pytest.raises(ValueError, match="mixup, cutmix"):
         shared.dataset(SOURCE, mixing)
-    batches = SOURCE.examples().apply(PIPELINE).batch(10).apply(shared.answers())
-    with pytest.raises(ValueError, match="mixed images"):
-        batches.apply(data.mixup())
+    with pytest.raises(ValueError, match="works on dicts of examples"):
+        shared.dataset(SOURCE, PIPELINE).apply(data.mixup())
 
 
 def test_more_views_than_stored_are_refused(shared):
     with pytest.raises(ValueError, match=r"2 views, 0 to 1.*view 2"):
         shared.logits([0], [2])
-    batches = SOURCE.examples(initial_epoch=2).apply(PIPELINE).batch(10)
-    with pytest.raises(tf.errors.OpError, match="2 views, 0 to 1"):
-        next(iter(batches.apply(shared.answers())))
 
 
 SHARD = "view_00001_part_00001.float32.npy"
@@ -373,9 +369,21 @@ def test_a_manifest_leads_nowhere_else(folder, tmp_path):
     outside = "../outside"
     shards = manifest["shards"]
     shards[outside] = shards.pop("view_00001_part_00001")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(sealed(manifest)))
     with pytest.raises(ValueError, match="does not know of view_00001_part_00001"):
         LabelStore(folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "index.npy"])
+def test_a_flipped_digit_anywhere_is_refused_by_name(folder, shared, name):
+    content = bytearray((folder / name).read_bytes())
+    place = content.index(b'"mean_kl": ') + 11 if name.endswith("json") else -8
+    content[place] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=name):
+        LabelStore(folder)
+    (folder / name).unlink()  # as the message says
+    assert_array_equal(write(folder).logits([40], [1]), shared.logits([40], [1]))
 
 
 def test_a_manifest_that_is_no_json_is_named(folder):
@@ -408,6 +416,41 @@ def test_a_check_passes_where_nothing_changed(form, tmp_path):
 def test_another_teacher_does_not_pass_the_check(shared):
     with pytest.raises(ValueError, match="the teacher"):
         shared.check(network(seed=1), SOURCE, PIPELINE)
+    with pytest.raises(ValueError, match="share"):
+        shared.check(TEACHER, SOURCE, PIPELINE, share=0)
+
+
+def test_another_function_of_the_same_name_is_refused(tmp_path):
+    """By its answers, from the first row on."""
+
+    def first(images):
+        return np.float32(images.reshape(len(images), -1)[:, :4])
+
+    store = write(tmp_path, teacher=first, name="t")
+    with pytest.raises(ValueError, match="another teacher"):
+        write(tmp_path, teacher=lambda images: first(images) + 1.0, name="t")
+    with pytest.raises(ValueError, match="another teacher"):
+        store.check(lambda images: -first(images), SOURCE, PIPELINE, name="t")
+
+
+def test_another_k_is_refused(tmp_path):
+    write(tmp_path, format="top_k", k=1)
+    write(tmp_path, format="top_k", k=1)
+    with pytest.raises(ValueError, match="`k`"):
+        write(tmp_path, format="top_k", k=2)
+
+
+def test_a_disk_without_links_has_stores_too(tmp_path, monkeypatch):
+    def refuse(*names):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert write(tmp_path).views == VIEWS
+    assert not [name for name in store_names(tmp_path) if name.startswith(".")]
+
+
+def store_names(folder):
+    return [file.name for file in folder.iterdir()]
 
 
 TWO_OUTPUTS = keras.Model(
