@@ -1,8 +1,8 @@
 """`Distiller.fit` with TensorFlow's oneDNN kernels against without.
 
-TensorFlow reads `TF_ENABLE_ONEDNN_OPTS` once, when it is imported, and leaves oneDNN off
-where the processor has no AVX-512. So each side is a process of its own, and both train
-in turn: CIFARResNet-56 to CIFARResNet-20, batch 128, noise images.
+TensorFlow reads `TF_ENABLE_ONEDNN_OPTS` once, when it is imported, and leaves oneDNN
+off where the processor has no AVX512_VNNI, AVX512_BF16 or AMX. So each side is a
+process of its own, and both train in turn: CIFARResNet-56 to CIFARResNet-20.
 
     python benchmarks/speed/onednn.py                         # about 3 minutes
 """
